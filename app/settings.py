@@ -1,0 +1,77 @@
+"""The one typed settings object, read from `TUNESMITH_*` environment variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+
+class SettingsError(Exception):
+    """A setting is missing or has a value that cannot be used."""
+
+
+def default_cache_dir(env: Mapping[str, str]) -> Path:
+    """Folder of what every installation on this machine shares: broker jars and converted models."""
+    base = env.get("XDG_CACHE_HOME") or str(Path(env.get("HOME", "~")).expanduser() / ".cache")
+    return Path(base) / "tunesmith"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Every setting; each field is the variable `TUNESMITH_<FIELD>`."""
+
+    kafka: Annotated[str | None, Meta(description="Bootstrap servers; none: `up` embeds a broker.")] = None
+    database: Annotated[str | None, Meta(description="PostgreSQL DSN; none: `up` embeds a server.")] = None
+    storage: Annotated[
+        str | None, Meta(description="Object store URL (file://, s3://, gs://, az://); none: in the data folder.")
+    ] = None
+    data_dir: Annotated[Path, Meta(description="Folder of this installation's data.")] = Path(".tunesmith")
+    cache_dir: Annotated[Path, Meta(description="Folder of broker jars and converted models.")] = field(
+        default_factory=lambda: default_cache_dir(os.environ)
+    )
+    host: Annotated[str, Meta(description="Address the api listens on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port the api listens on; 0: a free one.")] = 8000
+    kafka_port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port of the embedded broker; 0: a free one.")
+    ] = 0
+    profile: Annotated[
+        str, Meta(pattern="^(embedded|cluster)$", description="Which column of topics.toml topics are made by.")
+    ] = "embedded"
+    creates_per_minute: Annotated[
+        int, Meta(ge=0, description="Tunings an account may create in any 60 seconds; 0: no limit.")
+    ] = 10
+    upload_limit_bytes: Annotated[int, Meta(ge=1, description="Largest upload, in bytes.")] = 8 * 1024**3
+    slots: Annotated[int, Meta(ge=1, description="Attempts one trainer worker runs at a time.")] = 1
+    lease_seconds: Annotated[
+        float, Meta(gt=0, description="Without a heartbeat for this long a worker's attempts are lost.")
+    ] = 30.0
+    drain_seconds: Annotated[
+        float, Meta(gt=0, description="How long a role finishes what is in flight after SIGTERM.")
+    ] = 30.0
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="Least level logged.")] = (
+        "info"
+    )
+
+    @staticmethod
+    def from_env(env: Mapping[str, str], **overrides: Any) -> Settings:
+        """Read `TUNESMITH_*` from `env`; an override that is not None wins. Raises `SettingsError`."""
+        names = Settings.__struct_fields__
+        values: dict[str, Any] = {"cache_dir": default_cache_dir(env)}
+        for name in names:
+            if (text := env.get(f"TUNESMITH_{name.upper()}")) not in (None, ""):
+                values[name] = text
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return msgspec.convert(values, Settings, strict=False, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"setting not usable: {error} (see `tunesmith-server settings`)") from error
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError(kind)
