@@ -1,0 +1,1 @@
+"""The single writer per command partition: recover, decide, commit, hand over."""

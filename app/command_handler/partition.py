@@ -1,0 +1,92 @@
+"""One command partition and its single writer, by the steps of "Deciding" in the architecture."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import structlog
+from msgspec import Struct
+
+from app.command_handler.batch import decide_batch
+from app.command_handler.state import CURSOR_KEY, OWNER_KEY, Cursor
+from app.domain.decider import Decider
+from app.log import topics
+from app.log.codec import encode
+from app.log.port import Log, Partition, Reader, Record, Start, TransactionalWriter
+from msgspec import json
+
+LARGEST_BATCH = 500
+POLL_SECONDS = 0.5
+
+logger = structlog.get_logger("command_handler")
+
+
+class Recovered(Struct, frozen=True):
+    """What the state topic holds: every aggregate, encoded, and the next command's offset."""
+
+    states: dict[str, bytes]
+    next_offset: int
+
+
+async def serve_partition(log: Log, decider: Decider, index: int, stop: asyncio.Event) -> None:
+    """Write this partition until `stop` or an error; after an error nothing of this call may be used again.
+
+    Raises `Fenced` when another writer took over, any other `LogError` when the outcome is not known.
+    """
+    writer = await log.transactional_writer(f"tunesmith-{decider.stream}-{index}")  # fences the predecessor
+    try:
+        recovered = await recover(log, writer, decider.stream, index)
+        commands = Partition(topics.commands(decider.stream), index)
+        reader = await log.reader({commands: recovered.next_offset})
+        try:
+            await _decide_all(log, decider, writer, reader, recovered.states, stop)
+        finally:
+            await reader.close()
+    finally:
+        await writer.close()
+
+
+async def recover(log: Log, writer: TransactionalWriter, stream: str, index: int) -> Recovered:
+    """Write a barrier, then read the state topic until past it: nothing older can come behind."""
+    there = Partition(topics.state(stream), index)
+    owner = Record(there.topic, OWNER_KEY, encode({"owner": uuid4().hex}), partition=index)
+    [barrier] = await writer.commit([owner])
+    reader = await log.reader({there: Start.FIRST})
+    states: dict[str, bytes] = {}
+    next_offset = 0
+    try:
+        passed = False
+        while not passed:
+            for record in await reader.fetch(5_000, POLL_SECONDS):
+                passed = passed or record.offset >= barrier
+                if record.key == CURSOR_KEY and record.value is not None:
+                    next_offset = json.decode(record.value, type=Cursor).next_offset
+                elif record.key is not None and not record.key.startswith("!"):
+                    if record.value is None:
+                        states.pop(record.key, None)
+                    else:
+                        states[record.key] = record.value
+    finally:
+        await reader.close()
+    logger.info(
+        "partition_taken", stream=stream, partition=index, aggregates=len(states), next_offset=next_offset
+    )
+    return Recovered(states, next_offset)
+
+
+async def _decide_all(
+    log: Log,
+    decider: Decider,
+    writer: TransactionalWriter,
+    reader: Reader,
+    states: dict[str, bytes],
+    stop: asyncio.Event,
+) -> None:
+    replies = await log.partition_count(topics.REPLIES)
+    while not stop.is_set():
+        commands = await reader.fetch(LARGEST_BATCH, POLL_SECONDS)  # more gather while a batch is committed
+        if commands:
+            batch = decide_batch(decider, states, commands, replies)
+            await writer.commit(batch.records)
+            states.update(batch.states)

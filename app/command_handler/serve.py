@@ -1,0 +1,119 @@
+"""The role: a task for each command partition that this process owns."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+from contextlib import suppress
+
+import structlog
+
+from app.command_handler.partition import serve_partition
+from app.domain.streams import STREAMS
+from app.log import topics
+from app.log.port import Fenced, Log, LogError, Membership, Partition
+
+GROUP = "tunesmith-command-handler"
+FAILURES_BEFORE_EXIT = 8
+FIRST_BACKOFF = 0.1
+LONGEST_BACKOFF = 5.0
+
+logger = structlog.get_logger("command_handler")
+
+
+class GaveUp(Exception):
+    """A partition failed too often in a row; a fresh process may do better."""
+
+
+async def serve(log: Log, stop: asyncio.Event, streams: Iterable[str] = STREAMS) -> None:
+    """Decide commands until `stop`. Raises `GaveUp`."""
+    deciders = {topics.commands(name): STREAMS[name] for name in streams}
+    membership = await log.join(GROUP, deciders)
+    writing: dict[Partition, asyncio.Task[None]] = {}
+    fenced = asyncio.Event()
+    try:
+        while not stop.is_set():
+            owned = await _next_ownership(membership, writing, fenced, stop)
+            if owned is None:
+                continue
+            await _end([writing.pop(partition) for partition in set(writing) - owned])
+            for partition in sorted(owned - set(writing)):
+                writing[partition] = asyncio.create_task(
+                    _write(log, deciders[partition.topic].stream, partition, stop, fenced),
+                    name=f"write {partition}",
+                )
+    finally:
+        stop.set()
+        await _end(list(writing.values()), gently=True)
+        await membership.close()
+
+
+async def _next_ownership(
+    membership: Membership,
+    writing: dict[Partition, asyncio.Task[None]],
+    fenced: asyncio.Event,
+    stop: asyncio.Event,
+) -> frozenset[Partition] | None:
+    """Wait for what comes first: another ownership, a fence, a task that gave up, or the stop."""
+    changed = asyncio.create_task(membership.changed())
+    others = [asyncio.create_task(fenced.wait()), asyncio.create_task(stop.wait())]
+    try:
+        await asyncio.wait([changed, *others, *writing.values()], return_when=asyncio.FIRST_COMPLETED)
+        for task in writing.values():
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+        if changed.done():
+            return changed.result()
+        if fenced.is_set() and not stop.is_set():
+            fenced.clear()
+            # Another process holds what we thought was ours: only a new assignment makes it ours again.
+            await _end(list(writing.values()))
+            writing.clear()
+            await membership.rejoin()
+        return None
+    finally:
+        for task in (changed, *others):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _write(
+    log: Log, stream: str, partition: Partition, stop: asyncio.Event, fenced: asyncio.Event
+) -> None:
+    """Write one partition, from the fence on again after every error but being fenced."""
+    failures = 0
+    while not stop.is_set():
+        started = asyncio.get_running_loop().time()
+        try:
+            await serve_partition(log, STREAMS[stream], partition.index, stop)
+        except Fenced as error:
+            logger.warning("fenced", stream=stream, partition=partition.index, error=str(error))
+            fenced.set()
+            await asyncio.Event().wait()  # until the supervisor ends this task
+        except (LogError, TimeoutError) as error:
+            long_ago = asyncio.get_running_loop().time() - started > 60
+            failures = 1 if long_ago else failures + 1
+            logger.warning("partition_failed", stream=stream, partition=partition.index, error=str(error))
+            if failures >= FAILURES_BEFORE_EXIT:
+                raise GaveUp(
+                    f"{stream} partition {partition.index} failed {failures} times: {error}"
+                ) from error
+            await _back_off(failures, stop)
+
+
+async def _back_off(failures: int, stop: asyncio.Event) -> None:
+    delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**failures) * random.uniform(0.5, 1.5)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(delay):
+            await stop.wait()
+
+
+async def _end(tasks: list[asyncio.Task[None]], *, gently: bool = False) -> None:
+    """End partition tasks; gently: `stop` is set, so let each finish the batch in its hands."""
+    if gently and tasks:
+        await asyncio.wait(tasks, timeout=10)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

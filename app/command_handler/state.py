@@ -1,0 +1,51 @@
+"""An aggregate as the state topic keeps it, and the control records beside it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from app.domain.decider import Decider
+from app.log.codec import FIRST_CHAIN
+
+REMEMBERED_COMMANDS = 64
+
+OWNER_KEY = "!owner"
+CURSOR_KEY = "!cursor"
+
+
+class Decided(Struct, frozen=True, array_like=True):
+    """An accepted command: the aggregate's version after it."""
+
+    command_id: str
+    version: int
+
+
+class Aggregate(Struct, frozen=True):
+    """An aggregate after `version` events: hash and time of the last, the latest accepted commands, the state."""
+
+    id: str
+    version: int = 0
+    chain: str = FIRST_CHAIN
+    at: datetime | None = None
+    recent: tuple[Decided, ...] = ()
+    state: Any = None
+
+    def decided(self, command_id: str) -> Decided | None:
+        """What was decided of this command before; None when it is new, or too long ago."""
+        return next((one for one in reversed(self.recent) if one.command_id == command_id), None)
+
+
+class Cursor(Struct, frozen=True):
+    """Offset of the next command to be decided."""
+
+    next_offset: int
+
+
+def read_aggregate(decider: Decider, value: bytes) -> Aggregate:
+    """An aggregate with its typed state, from a record of the state topic."""
+    aggregate = msgspec.json.decode(value, type=Aggregate)
+    return msgspec.structs.replace(aggregate, state=msgspec.convert(aggregate.state, decider.state | None))

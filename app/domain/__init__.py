@@ -1,0 +1,1 @@
+"""Pure decisions: commands, events, states, `decide` and `evolve`, one module per aggregate."""

@@ -1,0 +1,87 @@
+"""Base models that can be tuned. Tuned ones come into being with a tuning's `succeeded`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection, not_found, wire_types
+
+
+class RegisterModel(Struct, frozen=True):
+    """A base model is to be had: `revision` names its exact weights, `context_length` is in tokens."""
+
+    revision: str
+    context_length: int
+    parameters: int
+    license: str
+
+
+class ArchiveModel(Struct, frozen=True):
+    """No new tuning may start from this model."""
+
+
+class Registered(Struct, frozen=True):
+    revision: str
+    context_length: int
+    parameters: int
+    license: str
+
+
+class Archived(Struct, frozen=True):
+    pass
+
+
+class BaseModel(Struct, frozen=True):
+    """A base model as last registered."""
+
+    id: str
+    revision: str
+    context_length: int
+    parameters: int
+    license: str
+    created_at: datetime
+    archived: bool = False
+
+
+def decide(model: BaseModel | None, command: Any, context: Context) -> Accepted | Rejection:
+    """Events for a command, or why not."""
+    match model, command:
+        case None, RegisterModel():
+            return Accepted((Registered(**msgspec.structs.asdict(command)),))
+        case None, _:
+            return not_found("model", context)
+        case BaseModel(), RegisterModel():
+            known = RegisterModel(model.revision, model.context_length, model.parameters, model.license)
+            if known == command and not model.archived:
+                return Accepted()
+            return Accepted((Registered(**msgspec.structs.asdict(command)),))
+        case BaseModel(archived=archived), ArchiveModel():
+            return Accepted() if archived else Accepted((Archived(),))
+    raise TypeError(f"not a command of models: {command!r}")
+
+
+def evolve(model: BaseModel | None, event: Any, recorded: Recorded) -> BaseModel:
+    """The model after `event`."""
+    match event:
+        case Registered():
+            created_at = model.created_at if model else recorded.at
+            return BaseModel(id=recorded.aggregate_id, created_at=created_at, **msgspec.structs.asdict(event))
+        case Archived():
+            assert model is not None
+            return msgspec.structs.replace(model, archived=True)
+    raise TypeError(f"not an event of models: {event!r}")
+
+
+MODELS = Decider(
+    stream="models",
+    noun="model",
+    state=BaseModel,
+    commands=wire_types("model", RegisterModel, ArchiveModel),
+    events=wire_types("model", Registered, Archived),
+    decide=decide,
+    evolve=evolve,
+)

@@ -1,0 +1,476 @@
+"""Tunings, the fine-tuning jobs: `pending → running → succeeded | failed | cancelled`, and what is decided when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection, not_found, wire_types
+from app.domain.hyperparameters import Hyperparameters
+
+RETRIES_AFTER_START = 3
+
+Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+Blame = Literal["user", "platform"]
+Method = Literal["supervised"]
+LossReason = Literal["worker_lost", "stalled", "order_declined", "child_died"]
+
+
+class ModelRef(Struct, frozen=True):
+    """A base model at an exact revision."""
+
+    id: str
+    revision: str
+
+
+class FileRef(Struct, frozen=True):
+    """A file by id and content. `bytes` and `rows` are counts."""
+
+    id: str
+    sha256: str
+    bytes: int
+    rows: int
+
+
+class Attempt(Struct, frozen=True):
+    """Attempt `number`, from 1, on a slot of a worker in one session: one life of the worker's process."""
+
+    number: int
+    worker: str
+    session: str
+    slot: int
+
+
+class EpochResult(Struct, frozen=True):
+    """Mean losses in nats per token after `epoch`, from 1; `eval_loss` is None without a validation file."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    eval_loss: float | None
+
+
+class ResultFile(Struct, frozen=True):
+    """A file the tuning made; `key` is its place in the object store."""
+
+    id: str
+    name: str
+    bytes: int
+    sha256: str
+    key: str
+
+
+class Failure(Struct, frozen=True):
+    """Why a tuning failed: a stable code, whose fault it is, and a sentence that says what to do."""
+
+    code: str
+    blame: Blame
+    message: str
+    param: str | None = None
+    retryable: bool = False
+
+
+# Commands
+
+
+class CreateTuning(Struct, frozen=True):
+    """Every reference resolved and every `auto` value filled in. `memory` is the estimate, in bytes."""
+
+    account_id: str
+    model: ModelRef
+    training_file: FileRef
+    validation_file: FileRef | None
+    hyperparameters: Hyperparameters
+    method: Method = "supervised"
+    suffix: str | None = None
+    metadata: dict[str, str] = {}
+    seed: int = 0
+    priority: int = 0
+    memory: int = 0
+    request_hash: str = ""
+
+
+class AssignAttempt(Struct, frozen=True):
+    """Give the tuning's next attempt to a worker's slot."""
+
+    attempt: Attempt
+
+
+class ReportStarted(Struct, frozen=True):
+    """The attempt's child process has taken its plan."""
+
+    attempt: int
+    session: str
+
+
+class ReportEpoch(Struct, frozen=True):
+    """An epoch is complete."""
+
+    attempt: int
+    session: str
+    result: EpochResult
+
+
+class ReportSucceeded(Struct, frozen=True):
+    """The adapter was read back from the store and loaded by stock PEFT."""
+
+    attempt: int
+    session: str
+    train_loss: float
+    eval_loss: float | None
+    trained_tokens: int
+    result_files: tuple[ResultFile, ...]
+
+
+class ReportFailed(Struct, frozen=True):
+    """The attempt ended with a reason that another attempt would meet as well."""
+
+    attempt: int
+    session: str
+    failure: Failure
+    result_files: tuple[ResultFile, ...] = ()
+
+
+class ReportLost(Struct, frozen=True):
+    """The attempt is gone, for a reason that says nothing against another one."""
+
+    attempt: int
+    session: str
+    reason: LossReason
+
+
+class CancelTuning(Struct, frozen=True):
+    """End the tuning at once."""
+
+
+# Events
+
+
+class Created(Struct, frozen=True):
+    account_id: str
+    model: ModelRef
+    training_file: FileRef
+    validation_file: FileRef | None
+    hyperparameters: Hyperparameters
+    method: Method
+    suffix: str | None
+    metadata: dict[str, str]
+    seed: int
+    priority: int
+    memory: int
+    request_hash: str
+
+
+class Dispatched(Struct, frozen=True):
+    attempt: Attempt
+
+
+class Started(Struct, frozen=True):
+    attempt: int
+
+
+class EpochCompleted(Struct, frozen=True):
+    attempt: int
+    result: EpochResult
+
+
+class AttemptLost(Struct, frozen=True):
+    attempt: int
+    reason: LossReason
+
+
+class Succeeded(Struct, frozen=True):
+    attempt: int
+    fine_tuned_model: str
+    train_loss: float
+    eval_loss: float | None
+    trained_tokens: int
+    result_files: tuple[ResultFile, ...]
+
+
+class Failed(Struct, frozen=True):
+    attempt: int
+    failure: Failure
+    result_files: tuple[ResultFile, ...] = ()
+
+
+class Cancelled(Struct, frozen=True):
+    attempt: int | None
+
+
+# Orders for trainer workers; each goes to one worker and holds for one session of it
+
+
+class RunAttempt(Struct, frozen=True, tag="run"):
+    """Run this attempt, as `tuning` says."""
+
+    attempt: Attempt
+    tuning: Tuning
+
+
+class StopAttempt(Struct, frozen=True, tag="stop"):
+    """Stop this attempt if it runs in this session, and free its devices."""
+
+    tuning_id: str
+    attempt: int
+    worker: str
+    session: str
+    reason: str
+
+
+class Tuning(Struct, frozen=True):
+    """A tuning as its events made it."""
+
+    id: str
+    account_id: str
+    model: ModelRef
+    training_file: FileRef
+    validation_file: FileRef | None
+    hyperparameters: Hyperparameters
+    method: Method
+    suffix: str | None
+    metadata: dict[str, str]
+    seed: int
+    priority: int
+    memory: int
+    request_hash: str
+    created_at: datetime
+    status: Status = "pending"
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    attempt: Attempt | None = None
+    attempts: int = 0
+    losses_after_start: int = 0
+    lost_at: datetime | None = None
+    epochs: tuple[EpochResult, ...] = ()
+    train_loss: float | None = None
+    eval_loss: float | None = None
+    trained_tokens: int | None = None
+    fine_tuned_model: str | None = None
+    result_files: tuple[ResultFile, ...] = ()
+    failure: Failure | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can happen to it any more."""
+        return self.status in ("succeeded", "failed", "cancelled")
+
+
+Report = ReportStarted | ReportEpoch | ReportSucceeded | ReportFailed | ReportLost
+
+
+def decide(tuning: Tuning | None, command: Any, context: Context) -> Accepted | Rejection:
+    """Events and orders for a command, or why not."""
+    if isinstance(command, CreateTuning):
+        return _create(tuning, command)
+    if tuning is None:
+        return not_found("tuning", context)
+    match command:
+        case AssignAttempt():
+            return _assign(tuning, command)
+        case CancelTuning():
+            return _cancel(tuning)
+        case ReportStarted() | ReportEpoch() | ReportSucceeded() | ReportFailed() | ReportLost():
+            return _report(tuning, command, context)
+    raise TypeError(f"not a command of tunings: {command!r}")
+
+
+def _create(tuning: Tuning | None, command: CreateTuning) -> Accepted | Rejection:
+    if tuning is None:
+        return Accepted((Created(**{name: getattr(command, name) for name in command.__struct_fields__}),))
+    if tuning.request_hash == command.request_hash:
+        return Accepted()
+    return Rejection("idempotency_conflict", "this Idempotency-Key was used before, for another request")
+
+
+def _assign(tuning: Tuning, command: AssignAttempt) -> Accepted | Rejection:
+    if tuning.ended:
+        return illegal(tuning, "dispatched")
+    if tuning.attempt == command.attempt:
+        return Accepted()
+    if tuning.attempt is not None:
+        return Rejection("attempt_taken", f"attempt {tuning.attempt.number} of {tuning.id} is not over yet")
+    if command.attempt.number != tuning.attempts + 1:
+        return Rejection("attempt_superseded", f"the next attempt of {tuning.id} is {tuning.attempts + 1}")
+    ordered = replace(tuning, attempt=command.attempt, attempts=command.attempt.number)
+    return Accepted((Dispatched(command.attempt),), (RunAttempt(command.attempt, ordered),))
+
+
+def _cancel(tuning: Tuning) -> Accepted | Rejection:
+    if tuning.status == "cancelled":
+        return Accepted()
+    if tuning.ended:
+        return illegal(tuning, "cancelled")
+    attempt = tuning.attempt
+    return Accepted(
+        (Cancelled(attempt.number if attempt else None),),
+        (_stop(tuning, attempt, "cancelled"),) if attempt else (),
+    )
+
+
+def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Rejection:
+    attempt = tuning.attempt
+    if attempt is None or (attempt.number, attempt.session) != (report.attempt, report.session):
+        return _superseded(tuning, report, context)
+    match report:
+        case ReportLost(reason=reason):
+            lost = AttemptLost(attempt.number, reason)
+            stop = _stop(tuning, attempt, reason)
+            if tuning.status == "running" and tuning.losses_after_start >= RETRIES_AFTER_START:
+                message = (
+                    f"the attempt was lost {tuning.losses_after_start + 1} times ({reason}); "
+                    "ask the operator for the workers' logs, then create the tuning again"
+                )
+                failure = Failure("attempts_exhausted", "platform", message, retryable=True)
+                return Accepted((lost, Failed(attempt.number, failure)), (stop,))
+            return Accepted((lost,), (stop,))
+        case ReportStarted():
+            return Accepted((Started(attempt.number),)) if tuning.status == "pending" else Accepted()
+    if tuning.status != "running":
+        return illegal(tuning, _target(report))
+    match report:
+        case ReportEpoch(result=result):
+            expected = len(tuning.epochs) + 1
+            if result.epoch < expected:
+                return Accepted()  # an earlier attempt completed it
+            if result.epoch > min(expected, tuning.hyperparameters.epochs):
+                return Rejection(
+                    "epoch_out_of_order",
+                    f"epoch {result.epoch} of {tuning.id} was reported, {expected} is due "
+                    f"of {tuning.hyperparameters.epochs}",
+                )
+            return Accepted((EpochCompleted(attempt.number, result),))
+        case ReportSucceeded():
+            return Accepted(
+                (
+                    Succeeded(
+                        attempt.number,
+                        tuned_model_id(tuning),
+                        report.train_loss,
+                        report.eval_loss,
+                        report.trained_tokens,
+                        report.result_files,
+                    ),
+                )
+            )
+        case ReportFailed():
+            return Accepted((Failed(attempt.number, report.failure, report.result_files),))
+    raise TypeError(f"not a report: {report!r}")
+
+
+def _superseded(tuning: Tuning, report: Report, context: Context) -> Rejection:
+    """Refuse what a superseded attempt says, and order whoever says it to stop."""
+    worker = context.actor.removeprefix("worker:") if context.actor.startswith("worker:") else None
+    orders = (StopAttempt(tuning.id, report.attempt, worker, report.session, "superseded"),) if worker else ()
+    if tuning.ended:
+        return msgspec.structs.replace(illegal(tuning, _target(report)), orders=orders)
+    now = f"attempt {tuning.attempt.number} is under way" if tuning.attempt else "none is under way"
+    return Rejection(
+        "attempt_superseded", f"attempt {report.attempt} of {tuning.id} is over; {now}", None, orders
+    )
+
+
+def _stop(tuning: Tuning, attempt: Attempt, reason: str) -> StopAttempt:
+    return StopAttempt(tuning.id, attempt.number, attempt.worker, attempt.session, reason)
+
+
+def _target(report: Report) -> str:
+    match report:
+        case ReportSucceeded():
+            return "succeeded"
+        case ReportFailed():
+            return "failed"
+        case ReportLost():
+            return "attempt_lost"
+        case ReportStarted() | ReportEpoch():
+            return "running"
+
+
+def illegal(tuning: Tuning, target: str) -> Rejection:
+    """An illegal transition, both states named."""
+    return Rejection(
+        "invalid_state_transition", f"tuning {tuning.id} is {tuning.status} and cannot become {target}"
+    )
+
+
+def tuned_model_id(tuning: Tuning) -> str:
+    """`ft:<base>:<suffix>:<job id>`; the suffix may be empty."""
+    return f"ft:{tuning.model.id}:{tuning.suffix or ''}:{tuning.id}"
+
+
+def evolve(tuning: Tuning | None, event: Any, recorded: Recorded) -> Tuning:
+    """The tuning after `event`."""
+    if isinstance(event, Created):
+        fields = {name: getattr(event, name) for name in event.__struct_fields__}
+        return Tuning(id=recorded.aggregate_id, created_at=recorded.at, **fields)
+    assert tuning is not None
+    match event:
+        case Dispatched(attempt=attempt):
+            return replace(tuning, attempt=attempt, attempts=attempt.number)
+        case Started():
+            return replace(tuning, status="running", started_at=recorded.at)
+        case EpochCompleted(result=result):
+            return replace(
+                tuning,
+                epochs=(*tuning.epochs, result),
+                train_loss=result.train_loss,
+                eval_loss=result.eval_loss,
+            )
+        case AttemptLost():
+            losses = tuning.losses_after_start + (tuning.status == "running")
+            return replace(tuning, attempt=None, losses_after_start=losses, lost_at=recorded.at)
+        case Succeeded():
+            return replace(
+                tuning,
+                status="succeeded",
+                attempt=None,
+                finished_at=recorded.at,
+                **{name: value for name, value in asdict(event).items() if name != "attempt"},
+            )
+        case Failed(failure=failure, result_files=result_files):
+            return replace(
+                tuning,
+                status="failed",
+                attempt=None,
+                finished_at=recorded.at,
+                failure=failure,
+                result_files=result_files,
+            )
+        case Cancelled():
+            return replace(tuning, status="cancelled", attempt=None, finished_at=recorded.at)
+    raise TypeError(f"not an event of tunings: {event!r}")
+
+
+TUNINGS = Decider(
+    stream="tunings",
+    noun="tuning",
+    state=Tuning,
+    commands=wire_types(
+        "tuning",
+        CreateTuning,
+        AssignAttempt,
+        ReportStarted,
+        ReportEpoch,
+        ReportSucceeded,
+        ReportFailed,
+        ReportLost,
+        CancelTuning,
+    ),
+    events=wire_types(
+        "tuning",
+        Created,
+        Dispatched,
+        Started,
+        EpochCompleted,
+        AttemptLost,
+        Succeeded,
+        Failed,
+        Cancelled,
+    ),
+    decide=decide,
+    evolve=evolve,
+)

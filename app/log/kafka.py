@@ -1,0 +1,217 @@
+"""The port on Apache Kafka, by aiokafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from app.log.kafka_membership import KafkaMembership
+from app.log.kafka_transactions import KafkaTransactionalWriter, open_transactional_writer
+from app.log.port import (
+    LARGEST_RECORD_BYTES,
+    Membership,
+    Partition,
+    Received,
+    Record,
+    RecordTooLarge,
+    Start,
+    Unavailable,
+)
+
+REQUEST_TIMEOUT_MS = 5_000
+RETRY_BACKOFF_MS = 20
+FETCH_WAIT_MS = 50
+ANSWER_WITHIN = 10.0
+CLOSE_WITHIN = 5.0
+
+
+class KafkaLog:
+    """A log on the brokers at `bootstrap` (host:port, comma separated)."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self._common: dict[str, Any] = {
+            "bootstrap_servers": bootstrap,
+            "request_timeout_ms": REQUEST_TIMEOUT_MS,
+            "retry_backoff_ms": RETRY_BACKOFF_MS,
+        }
+        self._counts: dict[str, int] = {}
+
+    async def partition_count(self, topic: str) -> int:
+        """Partitions never change after the first event, so one answer lasts."""
+        if topic not in self._counts:
+            async with bounded(f"ask for {topic}"):
+                admin = AIOKafkaAdminClient(**self._common)
+                try:
+                    await admin.start()
+                    [found] = await admin.describe_topics([topic])
+                finally:
+                    await admin.close()
+            if not found["partitions"]:
+                raise Unavailable(f"topic {topic} does not exist; run `tunesmith-server topics apply`")
+            self._counts[topic] = len(found["partitions"])
+        return self._counts[topic]
+
+    async def writer(self) -> KafkaWriter:
+        producer = AIOKafkaProducer(
+            **self._common,
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=LARGEST_RECORD_BYTES,
+            max_request_size=LARGEST_RECORD_BYTES,
+        )
+        await _start(producer, "connect a producer")
+        return KafkaWriter(producer)
+
+    async def transactional_writer(self, transactional_id: str) -> KafkaTransactionalWriter:
+        async with bounded(f"fence {transactional_id}"):
+            return await open_transactional_writer(transactional_id, self._common)
+
+    async def reader(self, positions: Mapping[Partition, int | Start]) -> KafkaReader:
+        consumer = AIOKafkaConsumer(
+            **self._common,
+            group_id=None,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+        await _start(consumer, "connect a consumer")
+        try:
+            async with bounded("set a reader's positions"):
+                consumer.assign([TopicPartition(*partition) for partition in positions])
+                for partition, start in positions.items():
+                    there = TopicPartition(*partition)
+                    if start is Start.FIRST:
+                        await consumer.seek_to_beginning(there)
+                    elif start is Start.END:
+                        # position() would be lazy; a reader from the end must begin at the end as of now
+                        consumer.seek(there, (await consumer.end_offsets([there]))[there])
+                    else:
+                        consumer.seek(there, start)
+        except BaseException:
+            await close_bounded(consumer)
+            raise
+        return KafkaReader(consumer)
+
+    async def join(self, group: str, topics: Iterable[str]) -> Membership:
+        membership = KafkaMembership(group, tuple(topics), self._common)
+        await membership.start()
+        return membership
+
+    async def answers(self) -> None:
+        async with bounded("list topics"):
+            admin = AIOKafkaAdminClient(**self._common)
+            try:
+                await admin.start()
+                await admin.list_topics()
+            finally:
+                await admin.close()
+
+    async def close(self) -> None:
+        """Nothing is shared between readers and writers."""
+
+
+class KafkaWriter:
+    """An idempotent producer."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+
+    async def send(self, record: Record) -> int:
+        try:
+            async with bounded(f"write to {record.topic}"):
+                sent = await self._producer.send(
+                    record.topic,
+                    record.value,
+                    record.key.encode() if record.key is not None else None,
+                    partition=record.partition,
+                    headers=list(record.headers),
+                )
+                return int((await sent).offset)
+        except MessageSizeTooLargeError as error:
+            raise RecordTooLarge(str(error)) from error
+
+    async def close(self) -> None:
+        await close_bounded(self._producer)
+
+
+class KafkaReader:
+    """A consumer with assigned partitions."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def fetch(self, limit: int, wait: float) -> list[Received]:
+        async with translated("read"):
+            batches = await self._consumer.getmany(timeout_ms=int(wait * 1000), max_records=limit)
+        return [
+            Received(
+                Partition(record.topic, record.partition),
+                record.offset,
+                datetime.fromtimestamp(record.timestamp / 1000, UTC),
+                record.key.decode() if record.key is not None else None,
+                record.value,
+                tuple(record.headers),
+            )
+            for batch in batches.values()
+            for record in batch
+        ]
+
+    async def position(self, partition: Partition) -> int:
+        async with bounded("ask for a position"):
+            return int(await self._consumer.position(TopicPartition(*partition)))
+
+    async def end(self, partition: Partition) -> int:
+        there = TopicPartition(*partition)
+        async with bounded("ask for an end"):
+            return int((await self._consumer.end_offsets([there]))[there])
+
+    async def close(self) -> None:
+        await close_bounded(self._consumer)
+
+
+@asynccontextmanager
+async def translated(doing: str) -> AsyncIterator[None]:
+    """Turn aiokafka's errors into `Unavailable`; those with a meaning of their own pass."""
+    try:
+        yield
+    except MessageSizeTooLargeError:
+        raise
+    except (KafkaError, OSError) as error:
+        raise Unavailable(f"Kafka could not {doing}: {error!r}") from error
+
+
+@asynccontextmanager
+async def bounded(doing: str, seconds: float = ANSWER_WITHIN) -> AsyncIterator[None]:
+    """aiokafka bounds neither starting nor stopping nor sending: do it here."""
+    try:
+        async with asyncio.timeout(seconds), translated(doing):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(f"Kafka did not {doing} within {seconds:g} s") from error
+
+
+async def _start(client: Any, doing: str) -> None:
+    try:
+        async with bounded(doing):
+            await client.start()
+    except BaseException:
+        await close_bounded(client)
+        raise
+
+
+async def close_bounded(client: Any) -> None:
+    """Stop a client, and leave it when it hangs: there is nothing to be done about it."""
+    try:
+        async with asyncio.timeout(CLOSE_WITHIN):
+            await client.stop()
+    except (TimeoutError, KafkaError, OSError, AssertionError):
+        await client.client.close() if hasattr(client, "client") else None

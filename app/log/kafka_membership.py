@@ -1,0 +1,103 @@
+"""Who owns which command partition: a group member that is paused and polled, and never reads a record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from app.log.port import Partition, Unavailable
+
+SESSION_TIMEOUT_MS = 6_000
+HEARTBEAT_INTERVAL_MS = 500
+REBALANCE_TIMEOUT_MS = 10_000
+POLL_SECONDS = 0.5
+CLOSE_WITHIN = 5.0
+
+
+class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
+    """A member of a group. Its committed offsets are of no account."""
+
+    def __init__(self, group: str, topics: tuple[str, ...], common: Mapping[str, Any]) -> None:
+        self._group, self._topics, self._common = group, topics, common
+        self._consumer: AIOKafkaConsumer | None = None
+        self._polling: asyncio.Task[None] | None = None
+        self._owned: frozenset[Partition] = frozenset()
+        self._generation = 0
+        self._told = -1
+        self._news = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Join the group. Raises `Unavailable`."""
+        self._consumer = AIOKafkaConsumer(
+            **self._common,
+            group_id=self._group,
+            enable_auto_commit=False,
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+        )
+        self._consumer.subscribe(self._topics, listener=self)
+        try:
+            async with asyncio.timeout(10):
+                await self._consumer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self._leave()
+            raise Unavailable(f"Kafka did not let {self._group} be joined: {error!r}") from error
+        self._polling = asyncio.create_task(self._poll(self._consumer))
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._tell(frozenset())
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        assert self._consumer is not None
+        self._consumer.pause(*assigned)  # a pause does not outlive a rebalance
+        self._tell(frozenset(Partition(*one) for one in assigned))
+
+    def _tell(self, owned: frozenset[Partition]) -> None:
+        self._owned, self._generation = owned, self._generation + 1
+        self._news.set()
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        """aiokafka drops a member that is never polled, without a word."""
+        try:
+            while True:
+                await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000))
+        except KafkaError as error:
+            self._failure = error
+            self._tell(frozenset())
+
+    async def changed(self) -> frozenset[Partition]:
+        while self._told == self._generation:
+            self._news.clear()
+            if self._failure is not None:
+                raise Unavailable(f"the group {self._group} was lost: {self._failure!r}")
+            await self._news.wait()
+        self._told = self._generation
+        return self._owned
+
+    async def rejoin(self) -> None:
+        await self._leave()
+        self._failure = None
+        self._tell(frozenset())
+        await self.start()
+
+    async def close(self) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        if self._polling is not None:
+            self._polling.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._polling
+            self._polling = None
+        if self._consumer is not None:
+            with suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await self._consumer.stop()
+            self._consumer = None

@@ -1,0 +1,169 @@
+"""One transaction per batch by aiokafka, with its silent repetition of EndTxn made fatal.
+
+aiokafka sends an EndTxn again when it got no answer. Sent again on the same producer epoch, the first one may arrive
+late and commit what the *next* transaction has written so far. So an EndTxn is sent once; without an answer the
+producer is given up, and its successor's fence settles what became of the transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiokafka.producer.sender as aiokafka_sender
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidTxnState,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
+
+from app.log.port import LARGEST_RECORD_BYTES, Fenced, OutcomeUnknown, Record, RecordTooLarge
+
+TRANSACTION_TIMEOUT_MS = 10_000
+COMMIT_WITHIN = 8.0
+CLOSE_WITHIN = 5.0
+
+# The wait after CONCURRENT_TRANSACTIONS is a constant in aiokafka; 20 ms would cap transactions at 40 a second.
+aiokafka_sender.BACKOFF_OVERRIDE = 0.002
+
+
+class Unanswered(KafkaError):  # type: ignore[misc]
+    """An EndTxn got no answer."""
+
+
+class SentOnceEndTxn(aiokafka_sender.EndTxnHandler):  # type: ignore[misc]
+    """Ends a transaction by one request; no answer is fatal to the producer."""
+
+    async def do(self, node_id: int) -> bool:
+        transactions = self._sender._txn_manager
+        try:
+            response = await self._sender.client.send(node_id, self.create_request(), group=self.group)
+            backoff = self.handle_response(response)
+        except (InvalidProducerEpoch, InvalidTxnState, ProducerFenced) as error:
+            transactions.fatal_error(error)
+            return False
+        except (KafkaError, OSError) as error:
+            transactions.fatal_error(Unanswered(repr(error)))
+            return False
+        if backoff is not None:  # an answer, and it says that nothing was done
+            await asyncio.sleep(backoff)
+        return backoff is None
+
+
+class GuardedSender(aiokafka_sender.Sender):  # type: ignore[misc]
+    """aiokafka's sender, but for the end of a transaction."""
+
+    async def _do_txn_commit(self, commit_result: bool) -> None:
+        await self._message_accumulator.flush_for_commit()
+        transactions = self._txn_manager
+        if transactions.is_empty_transaction():
+            transactions.complete_transaction()
+            return
+        node_id = await self._find_coordinator(
+            aiokafka_sender.CoordinationType.TRANSACTION, transactions.transactional_id
+        )
+        await SentOnceEndTxn(self, commit_result).do(node_id)
+
+
+async def open_transactional_writer(
+    transactional_id: str, common: Mapping[str, Any]
+) -> KafkaTransactionalWriter:
+    """Start a producer, which fences every earlier one with this id and aborts what it left open."""
+    producer = AIOKafkaProducer(
+        **common,
+        transactional_id=transactional_id,
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        linger_ms=0,
+        max_batch_size=LARGEST_RECORD_BYTES,
+        max_request_size=LARGEST_RECORD_BYTES,
+    )
+    producer._sender.__class__ = GuardedSender
+    writer = KafkaTransactionalWriter(producer, transactional_id)
+    try:
+        await producer.start()
+    except BaseException:
+        await writer.close()
+        raise
+    return writer
+
+
+class KafkaTransactionalWriter:
+    """A transactional producer; worthless after its first error."""
+
+    def __init__(self, producer: AIOKafkaProducer, transactional_id: str) -> None:
+        self._producer = producer
+        self._id = transactional_id
+        self._broken = False
+
+    async def commit(self, records: Sequence[Record]) -> list[int]:
+        for record in records:
+            if len(record.value or b"") > LARGEST_RECORD_BYTES:
+                raise RecordTooLarge(f"{record.topic} takes {LARGEST_RECORD_BYTES} bytes a record")
+        if self._broken:
+            raise OutcomeUnknown(f"{self._id} was given up after an error")
+        self._broken = True  # until the commit is known to have succeeded, on whatever way out
+        try:
+            async with asyncio.timeout(COMMIT_WITHIN):
+                await self._producer.begin_transaction()
+                offsets = await self._append(records)
+                await self._producer.commit_transaction()
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise Fenced(f"{self._id} was taken by another writer, or its transaction timed out") from error
+        except MessageSizeTooLargeError as error:
+            raise RecordTooLarge(str(error)) from error
+        except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+            raise OutcomeUnknown(f"{self._id} got no clear answer: {error!r}") from error
+        self._broken = False
+        return offsets
+
+    async def _append(self, records: Sequence[Record]) -> list[int]:
+        """Send all and await each: aiokafka would commit although one of them failed."""
+        places: dict[tuple[str, int], list[int]] = {}
+        for place, record in enumerate(records):
+            places.setdefault((record.topic, await self._partition_of(record)), []).append(place)
+        sent: list[tuple[asyncio.Future[Any], list[int]]] = []
+        for (topic, partition), members in places.items():
+            batch, inside = self._producer.create_batch(), list[int]()
+            for place in members:
+                if not _append_to(batch, records[place]):
+                    sent.append((await self._producer.send_batch(batch, topic, partition=partition), inside))
+                    batch, inside = self._producer.create_batch(), []
+                    _append_to(batch, records[place])
+                inside.append(place)
+            sent.append((await self._producer.send_batch(batch, topic, partition=partition), inside))
+        offsets = [0] * len(records)
+        for future, members in sent:
+            first = (await future).offset
+            for step, place in enumerate(members):
+                offsets[place] = first + step
+        return offsets
+
+    async def _partition_of(self, record: Record) -> int:
+        if record.partition is not None:
+            return record.partition
+        known = sorted(await self._producer.partitions_for(record.topic))
+        key = record.key.encode() if record.key is not None else None
+        return int(self._producer._partitioner(key, known, known))
+
+    async def close(self) -> None:
+        """End the producer within a bound; what it left open is aborted by its successor or by the broker."""
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN):
+                if self._broken:
+                    self._producer._closed = True  # stop() would first wait for a flush that may never end
+                    await self._producer._sender.close()
+                    await self._producer.client.close()
+                else:
+                    await self._producer.stop()
+        except (KafkaError, OSError, TimeoutError, AssertionError):
+            await self._producer.client.close()
+
+
+def _append_to(batch: Any, record: Record) -> bool:
+    key = record.key.encode() if record.key is not None else None
+    added = batch.append(timestamp=None, key=key, value=record.value, headers=list(record.headers))
+    return added is not None

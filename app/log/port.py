@@ -1,0 +1,176 @@
+"""The port to the message log: records, readers, writers and who owns which partition.
+
+LogError
+├── Unavailable        the brokers cannot be reached or do not answer in time
+├── Fenced             another writer has taken this transactional id
+├── OutcomeUnknown     it is not known whether a transaction was committed
+└── RecordTooLarge     a record is larger than the log takes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from msgspec import Struct
+
+LARGEST_RECORD_BYTES = 900_000
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class LogError(Exception):
+    """Something is wrong with the message log."""
+
+
+class Unavailable(LogError):
+    """The brokers cannot be reached or do not answer in time."""
+
+
+class Fenced(LogError):
+    """Another writer has taken this transactional id."""
+
+
+class OutcomeUnknown(LogError):
+    """It is not known whether the transaction was committed."""
+
+
+class RecordTooLarge(LogError):
+    """A record is larger than the log takes."""
+
+
+class Partition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    index: int
+
+
+class Start(Enum):
+    """Where a reader begins when it has no offset."""
+
+    FIRST = "first"
+    END = "end"
+
+
+class Record(Struct, frozen=True):
+    """A record to append. Without `partition`, the key's hash picks one; a `value` of None is a tombstone."""
+
+    topic: str
+    key: str | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+
+
+class Received(Struct, frozen=True):
+    """A record as it lies on the log; `at` is its timestamp, the append time where the topic says so."""
+
+    partition: Partition
+    offset: int
+    at: datetime
+    key: str | None
+    value: bytes | None
+    headers: Headers
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, as text; None where there is none."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode()
+        return None
+
+
+class Writer(Protocol):
+    """Appends records one by one, in order and without duplicates per partition."""
+
+    async def send(self, record: Record) -> int:
+        """Append, wait for the acknowledgement, return the offset. Raises `Unavailable`, `RecordTooLarge`."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class TransactionalWriter(Protocol):
+    """Appends batches of records, each batch wholly or not at all. Opening one fences its predecessor."""
+
+    async def commit(self, records: Sequence[Record]) -> list[int]:
+        """Append all in one transaction; their offsets, in order.
+
+        Raises `Fenced`, `RecordTooLarge` or `OutcomeUnknown`; after any of them the writer is worthless.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Reader(Protocol):
+    """Reads assigned partitions in order, committed records only."""
+
+    async def fetch(self, limit: int, wait: float) -> list[Received]:
+        """Up to `limit` records; an empty list when none came within `wait` seconds."""
+        ...
+
+    async def position(self, partition: Partition) -> int:
+        """Offset of the next record that `fetch` would look at."""
+        ...
+
+    async def end(self, partition: Partition) -> int:
+        """Offset behind the last committed record."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Membership(Protocol):
+    """A share of a topic's partitions, among all members of a group."""
+
+    async def changed(self) -> frozenset[Partition]:
+        """Wait until the partitions owned differ from those last told; those owned now."""
+        ...
+
+    async def rejoin(self) -> None:
+        """Leave and join again: what is owned afterwards was assigned anew."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Log(Protocol):
+    """A message log."""
+
+    async def partition_count(self, topic: str) -> int: ...
+
+    async def writer(self) -> Writer: ...
+
+    async def transactional_writer(self, transactional_id: str) -> TransactionalWriter:
+        """A writer that has fenced every earlier one with this id. Raises `Unavailable`."""
+        ...
+
+    async def reader(self, positions: Mapping[Partition, int | Start]) -> Reader:
+        """A reader of just these partitions, each from its offset."""
+        ...
+
+    async def join(self, group: str, topics: Iterable[str]) -> Membership: ...
+
+    async def answers(self) -> None:
+        """Make a real request. Raises `Unavailable`."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+async def all_partitions(log: Log, topic: str) -> list[Partition]:
+    """Every partition of a topic."""
+    return [Partition(topic, index) for index in range(await log.partition_count(topic))]
+
+
+async def read_to_end(reader: Reader, partitions: Iterable[Partition]) -> list[Received]:
+    """Everything up to what is the end now."""
+    ends = {partition: await reader.end(partition) for partition in partitions}
+    received: list[Received] = []
+    while any([await reader.position(partition) < end for partition, end in ends.items()]):
+        received += await reader.fetch(5000, 0.2)
+    return [one for one in received if one.offset < ends[one.partition]]
