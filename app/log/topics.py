@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
-from msgspec import Struct, convert
+from msgspec import Struct
 
 from app.log.resources import infra_kafka
 
@@ -31,9 +32,25 @@ def state(stream: str) -> str:
 
 
 class Topic(Struct, frozen=True):
-    """One topic as declared: partitions and replicas by profile, and its configuration."""
+    """One topic as declared: its partitions, replicas and configuration."""
 
     name: str
     partitions: int
     replication: int
     config: dict[str, str]
+
+
+def declared(profile: str) -> tuple[Topic, ...]:
+    """Every topic of `infra/kafka/topics.toml`, with the counts of `embedded` or `cluster`."""
+    document: dict[str, Any] = tomllib.loads(infra_kafka("topics.toml").read_text())
+    chosen = document["profiles"][profile]
+    insync = {"min.insync.replicas": str(chosen["min_insync_replicas"])}
+    return tuple(
+        Topic(
+            f"tunesmith.{name}.v1",
+            entry["partitions"][profile],
+            chosen["replication"],
+            document["policies"][entry["policy"]] | insync,
+        )
+        for name, entry in document["topics"].items()
+    )
