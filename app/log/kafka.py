@@ -213,5 +213,17 @@ async def close_bounded(client: Any) -> None:
     try:
         async with asyncio.timeout(CLOSE_WITHIN):
             await client.stop()
+    except asyncio.CancelledError:
+        # A consumer stopped right after its start lets the cancellation of its own task out.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        await _drop(client)
     except (TimeoutError, KafkaError, OSError, AssertionError):
-        await client.client.close() if hasattr(client, "client") else None
+        await _drop(client)
+
+
+async def _drop(client: Any) -> None:
+    connections = getattr(client, "client", None) or getattr(client, "_client", None)
+    if connections is not None:
+        await connections.close()

@@ -1,0 +1,64 @@
+"""Heartbeats of trainer workers, on the compacted workers topic."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from app.log import topics
+from app.log.codec import encode, headers
+from app.log.port import Received, Record
+
+
+class Device(Struct, frozen=True):
+    """What a slot computes on; memory in bytes."""
+
+    kind: str
+    name: str
+    memory: int
+
+
+class Occupant(Struct, frozen=True):
+    """The attempt that holds a slot, and how far it is: a lease is progress."""
+
+    tuning_id: str
+    attempt: int
+    phase: str = "loading"
+    step: int = 0
+
+
+class Slot(Struct, frozen=True):
+    """A place for one attempt."""
+
+    index: int
+    device: Device
+    occupant: Occupant | None = None
+
+
+class Heartbeat(Struct, frozen=True):
+    """A worker's word that it lives. `session` is new at each start of its process, `beat` counts up."""
+
+    worker: str
+    session: str
+    beat: int
+    slots: tuple[Slot, ...]
+    draining: bool = False
+    version: str = ""
+
+
+def heartbeat_record(heartbeat: Heartbeat) -> Record:
+    """A heartbeat, ready to be sent."""
+    attributes = headers(
+        id=f"{heartbeat.session}:{heartbeat.beat}",
+        type="tunesmith.worker.heartbeat.v1",
+        source="/tunesmith/trainer-worker",
+        subject=heartbeat.worker,
+    )
+    return Record(topics.WORKERS, heartbeat.worker, encode(heartbeat), attributes)
+
+
+def read_heartbeat(received: Received) -> Heartbeat | None:
+    """The heartbeat in a record; None for what is none: tombstones and control records."""
+    if received.value is None or (received.key or "").endswith("!control"):
+        return None
+    return msgspec.json.decode(received.value, type=Heartbeat)

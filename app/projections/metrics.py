@@ -1,0 +1,67 @@
+"""Steps and phases of running attempts, and places in the queue: beside the events, of lesser promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import structlog
+
+from app.log.codec import Undecodable
+from app.log.metrics import Phase, Step, read_metric
+from app.log.port import Received
+from app.log.queue import QueuePlace
+from app.projections.queries import named
+
+logger = structlog.get_logger("projector")
+
+QUERIES = named("metrics")
+
+
+async def apply_metrics(connection: Any, records: Iterable[Received]) -> list[str]:
+    """Keep each step, the highest attempt winning, and how far each job is."""
+    steps: dict[tuple[str, int], tuple[Any, ...]] = {}
+    progress: dict[str, tuple[Any, ...]] = {}
+    for record in records:
+        try:
+            tuning_id, metric = read_metric(record)
+        except Undecodable as error:
+            logger.warning("metric_skipped", error=str(error))
+            continue
+        before = progress.get(tuning_id)
+        if before is not None and metric.attempt < before[1]:
+            continue
+        match metric:
+            case Step():
+                encoded = msgspec.json.encode(metric).decode()
+                steps[tuning_id, metric.step] = (tuning_id, metric.step, metric.attempt, record.at, encoded)
+                phase = before[2] if before else "training"
+                progress[tuning_id] = (tuning_id, metric.attempt, phase, encoded, record.at)
+            case Phase():
+                same = before is not None and before[1] == metric.attempt
+                last = before[3] if before and same else None
+                progress[tuning_id] = (tuning_id, metric.attempt, metric.phase, last, record.at)
+    for query, rows in (("add_steps", steps.values()), ("progress", progress.values())):
+        if rows:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            await connection.execute(QUERIES[query], *columns)
+    return [f"{tuning_id}:m" for tuning_id in progress]
+
+
+async def apply_queue(connection: Any, records: Iterable[Received]) -> list[str]:
+    """Keep each waiting job's place."""
+    last = {record.key: record for record in records if record.key is not None}
+    gone = [key for key, record in last.items() if record.value is None]
+    await connection.execute("DELETE FROM queue WHERE tuning_id = ANY($1::text[])", gone)
+    for key, record in last.items():
+        if record.value is not None:
+            place = msgspec.json.decode(record.value, type=QueuePlace)
+            await connection.execute(
+                "INSERT INTO queue VALUES ($1, $2, $3) ON CONFLICT (tuning_id) DO UPDATE "
+                "SET position = excluded.position, estimated_start = excluded.estimated_start",
+                key,
+                place.position,
+                place.estimated_start,
+            )
+    return []

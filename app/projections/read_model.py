@@ -1,0 +1,132 @@
+"""The read model as a whole: made beside the serving one, caught up, and put in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import structlog
+
+from app.log.port import Log, Partition
+from app.projections.projector import QUERIES, catch_up, project, projected_partitions
+from app.projections.queries import sql
+
+# Part of the fingerprint: raise it when the same events are to make other rows.
+PROJECTION = 1
+BUILD_LOCK = 0x7E5A
+POOL_SIZE = 8
+
+logger = structlog.get_logger("projector")
+
+
+def fingerprint() -> str:
+    """Tells a read model made by this version of the code from one made by another."""
+    return hashlib.sha256(f"{PROJECTION}\n{sql('read_model')}".encode()).hexdigest()[:16]
+
+
+@asynccontextmanager
+async def pool_for(dsn: str, schema: str, size: int = POOL_SIZE) -> AsyncIterator[asyncpg.Pool]:
+    """Connections whose unqualified names mean the read model in `schema`."""
+    async with asyncpg.create_pool(
+        dsn, min_size=1, max_size=size, command_timeout=60, server_settings={"search_path": schema}
+    ) as pool:
+        yield pool
+
+
+async def prepare(dsn: str) -> None:
+    """Make the operational tables where they are missing."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", BUILD_LOCK)
+            await connection.execute(sql("ops"))
+    finally:
+        await connection.close()
+
+
+async def is_current(dsn: str) -> bool:
+    """Whether the serving read model was made by this version of the code."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        if await connection.fetchval("SELECT to_regclass('read.meta')") is None:
+            return False
+        return bool(await connection.fetchval("SELECT fingerprint FROM read.meta") == fingerprint())
+    finally:
+        await connection.close()
+
+
+async def rebuild(log: Log, dsn: str, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+    """Build a new read model from the log while the old one serves, then put it in its place.
+
+    `on_progress` hears how many of how many offsets are read. Returns the number of records applied.
+    """
+    control = await asyncpg.connect(dsn)
+    try:
+        await control.execute("SELECT pg_advisory_lock($1)", BUILD_LOCK)
+        async with control.transaction():
+            await control.execute("DROP SCHEMA IF EXISTS read_next CASCADE")
+            await control.execute("CREATE SCHEMA read_next")
+            await control.execute("SET LOCAL search_path TO read_next")
+            await control.execute(sql("read_model"))
+            await control.execute("INSERT INTO meta VALUES ($1)", fingerprint())
+        async with pool_for(dsn, "read_next") as pool:
+            applied = await _fill(log, pool, on_progress)
+            await _take_over(log, control, pool)
+        logger.info("read_model_built", records=applied, fingerprint=fingerprint())
+        return applied
+    finally:
+        await control.close()
+
+
+async def _fill(log: Log, pool: asyncpg.Pool, on_progress: Callable[[int, int], None]) -> int:
+    partitions = await projected_partitions(log)
+    ends = await _ends(log, partitions)
+    done, total = 0, sum(ends.values())
+
+    def count(records: int) -> None:
+        nonlocal done
+        done += records
+        on_progress(min(done, total), total)
+
+    await asyncio.gather(*(catch_up(log, pool, partition, end, count) for partition, end in ends.items()))
+    on_progress(total, total)
+    return done
+
+
+async def _ends(log: Log, partitions: list[Partition]) -> dict[Partition, int]:
+    reader = await log.reader(dict.fromkeys(partitions, 0))
+    try:
+        return {partition: await reader.end(partition) for partition in partitions}
+    finally:
+        await reader.close()
+
+
+async def _take_over(log: Log, control: asyncpg.Connection, pool: asyncpg.Pool) -> None:
+    """Rename the schemas while the old model's projectors are held still, never behind where they are."""
+    async with control.transaction():
+        serving = await control.fetchval("SELECT to_regclass('read.checkpoints')") is not None
+        if serving:
+            held = await control.fetch(QUERIES["hold"])  # projectors of the old model wait here
+            await asyncio.gather(
+                *(
+                    catch_up(log, pool, Partition(row["topic"], row["partition"]), row["next_offset"], lambda _: None)
+                    for row in held
+                )
+            )
+        await control.execute("DROP SCHEMA IF EXISTS read CASCADE")
+        await control.execute("ALTER SCHEMA read_next RENAME TO read")
+        await control.execute("SELECT pg_notify('tunesmith_applied', '*')")
+
+
+async def serve(log: Log, dsn: str, stop: asyncio.Event) -> None:
+    """The role: build the read model if there is none of this version, then keep it up with the log."""
+    await prepare(dsn)
+    if not await is_current(dsn):
+        await rebuild(log, dsn)
+    partitions = await projected_partitions(log)
+    async with pool_for(dsn, "read") as pool, asyncio.TaskGroup() as tasks:
+        for partition in partitions:
+            tasks.create_task(project(log, pool, partition, stop))

@@ -1,0 +1,108 @@
+-- The read model, made in the schema that search_path names. `state` is the fold of the aggregate's events.
+CREATE TABLE meta (
+    fingerprint text NOT NULL
+);
+
+CREATE TABLE checkpoints (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL,
+    PRIMARY KEY (topic, partition)
+);
+
+CREATE TABLE tunings (
+    id text PRIMARY KEY,
+    version integer NOT NULL,
+    account_id text NOT NULL,
+    status text NOT NULL,
+    model text NOT NULL,
+    created_at timestamptz NOT NULL,
+    started_at timestamptz,
+    finished_at timestamptz,
+    metadata jsonb NOT NULL,
+    state jsonb NOT NULL
+);
+CREATE INDEX tunings_newest ON tunings (account_id, created_at DESC, id DESC);
+CREATE INDEX tunings_by_status ON tunings (account_id, status, created_at DESC, id DESC);
+CREATE INDEX tunings_live ON tunings (id) WHERE status IN ('pending', 'running');
+
+CREATE TABLE files (
+    id text PRIMARY KEY,
+    version integer NOT NULL,
+    account_id text NOT NULL,
+    purpose text NOT NULL,
+    status text NOT NULL,
+    created_at timestamptz NOT NULL,
+    state jsonb NOT NULL
+);
+CREATE INDEX files_newest ON files (account_id, created_at DESC, id DESC);
+
+-- Files that tunings made. They come and go with their tuning.
+CREATE TABLE result_files (
+    id text PRIMARY KEY,
+    tuning_id text NOT NULL,
+    account_id text NOT NULL,
+    name text NOT NULL,
+    bytes bigint NOT NULL,
+    sha256 text NOT NULL,
+    key text NOT NULL,
+    created_at timestamptz NOT NULL
+);
+
+CREATE TABLE models (
+    id text PRIMARY KEY,
+    version integer NOT NULL,
+    created_at timestamptz NOT NULL,
+    archived boolean NOT NULL,
+    state jsonb NOT NULL
+);
+
+CREATE TABLE tuned_models (
+    id text PRIMARY KEY,
+    account_id text NOT NULL,
+    tuning_id text NOT NULL,
+    base text NOT NULL,
+    created_at timestamptz NOT NULL
+);
+
+CREATE TABLE accounts (
+    id text PRIMARY KEY,
+    version integer NOT NULL,
+    suspended boolean NOT NULL,
+    created_at timestamptz NOT NULL,
+    state jsonb NOT NULL
+);
+
+CREATE TABLE api_keys (
+    id text PRIMARY KEY,
+    sha256 text NOT NULL UNIQUE,
+    account_id text NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    revoked_at timestamptz
+);
+
+CREATE TABLE tuning_steps (
+    tuning_id text NOT NULL,
+    step integer NOT NULL,
+    attempt integer NOT NULL,
+    at timestamptz NOT NULL,
+    metric jsonb NOT NULL,
+    PRIMARY KEY (tuning_id, step)
+);
+
+CREATE TABLE tuning_progress (
+    tuning_id text PRIMARY KEY,
+    attempt integer NOT NULL,
+    phase text NOT NULL,
+    last_step jsonb,
+    updated_at timestamptz NOT NULL
+);
+
+CREATE TABLE queue (
+    tuning_id text PRIMARY KEY,
+    position integer NOT NULL,
+    estimated_start timestamptz
+);

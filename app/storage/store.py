@@ -1,0 +1,115 @@
+"""Objects by key in the store that a URL names, by obstore."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import obstore
+from msgspec import Struct
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore, from_url
+
+PART_BYTES = 8 * 1024**2
+
+
+class StorageError(Exception):
+    """The object store did not take or give an object; the sentence says which and why."""
+
+
+class ObjectMissing(StorageError):
+    """There is no such object."""
+
+
+class Stored(Struct, frozen=True):
+    """An object's size in bytes and its SHA-256 in hex."""
+
+    bytes: int
+    sha256: str
+
+
+class Store:
+    """Objects by key, under `url` (file://, s3://, gs://, az://)."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        if url.startswith("file://"):
+            Path(url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+        self._store: ObjectStore = from_url(url)
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+        """Store a stream in constant memory. Nothing is left when it breaks off."""
+        digest, size = hashlib.sha256(), 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+
+        try:
+            await obstore.put_async(self._store, key, counted(), use_multipart=True, chunk_size=PART_BYTES)
+        except (BaseError, OSError) as error:
+            raise StorageError(f"{key} could not be stored: {error}") from error
+        return Stored(size, digest.hexdigest())
+
+    async def put_bytes(self, key: str, content: bytes) -> Stored:
+        """Store a small object."""
+        try:
+            await obstore.put_async(self._store, key, content)
+        except (BaseError, OSError) as error:
+            raise StorageError(f"{key} could not be stored: {error}") from error
+        return Stored(len(content), hashlib.sha256(content).hexdigest())
+
+    async def put_file(self, key: str, path: Path) -> Stored:
+        """Store a local file."""
+        return await self.put(key, _chunks_of(path))
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The object's bytes in chunks. Raises `ObjectMissing` before the first."""
+        try:
+            found = await obstore.get_async(self._store, key)
+            async for chunk in found.stream(min_chunk_size=1024**2):
+                yield bytes(chunk)
+        except FileNotFoundError as error:
+            raise ObjectMissing(f"there is no object {key}") from error
+        except (BaseError, OSError) as error:
+            raise StorageError(f"{key} could not be read: {error}") from error
+
+    async def get_bytes(self, key: str) -> bytes:
+        """A small object, whole."""
+        return b"".join([chunk async for chunk in self.stream(key)])
+
+    async def get_file(self, key: str, path: Path) -> Stored:
+        """Copy an object to a local file; its size and digest as read."""
+        digest, size = hashlib.sha256(), 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as out:
+            async for chunk in self.stream(key):
+                digest.update(chunk)
+                size += len(chunk)
+                out.write(chunk)
+        return Stored(size, digest.hexdigest())
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is gone already."""
+        try:
+            await obstore.delete_async(self._store, key)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise StorageError(f"{key} could not be deleted: {error}") from error
+
+    async def answers(self) -> None:
+        """Write and read a few bytes. Raises `StorageError`."""
+        await self.put_bytes("health", b"ok")
+        if await self.get_bytes("health") != b"ok":
+            raise StorageError("the object store gave back other bytes than it was given")
+
+
+async def _chunks_of(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as source:
+        while chunk := source.read(PART_BYTES):
+            yield chunk
