@@ -1,0 +1,1 @@
+"""The HTTP api: reads PostgreSQL, writes commands."""

@@ -1,0 +1,188 @@
+"""Commands sent and their replies awaited; then the read model awaited, so that a client sees what it did."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import structlog
+
+from app.domain.decider import Decider
+from app.log import topics
+from app.log.codec import Reply, command_record
+from app.log.port import Log, LogError, Reader, Start, Writer, all_partitions
+
+CHANNEL = "tunesmith_applied"
+REPLY_WITHIN = 10.0
+VISIBLE_WITHIN = 2.0
+PAUSE_AFTER_ERROR = 0.5
+
+VERSIONS = {
+    "job": "SELECT version FROM tunings WHERE id = $1",
+    "file": "SELECT version FROM files WHERE id = $1",
+    "acct": "SELECT version FROM accounts WHERE id = $1",
+}
+
+logger = structlog.get_logger("api")
+
+
+class Unanswered(Exception):
+    """No reply came in time: it is unknown whether the command took."""
+
+
+class Watch:
+    """Interest in one aggregate, from before its command is sent: the newest version that was applied."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.unsure = False
+        self.news = asyncio.Event()
+
+
+class Commands:
+    """One api process's way to the log: a writer, a reader of all replies, a listener to the read model."""
+
+    def __init__(self, log: Log, dsn: str, pool: asyncpg.Pool) -> None:
+        self._log, self._dsn, self._pool = log, dsn, pool
+        self._writer: Writer | None = None
+        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._watches: dict[str, set[Watch]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Connect. Raises `Unavailable`, or the database's errors."""
+        self._writer = await self._log.writer()
+        replies = await self._reply_reader()
+        listening = await self._listen()
+        self._tasks = [
+            asyncio.create_task(self._read_replies(replies)),
+            asyncio.create_task(self._keep_listening(listening)),
+        ]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._writer is not None:
+            await self._writer.close()
+
+    async def ask(
+        self, decider: Decider, aggregate_id: str, body: Any, *, actor: str, request_id: str
+    ) -> Reply:
+        """Send a command and wait for its reply. Raises `Unanswered`, `LogError`."""
+        assert self._writer is not None
+        command_id = f"cmd-{uuid4().hex}"
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[command_id] = future
+        try:
+            await self._writer.send(
+                command_record(
+                    decider,
+                    id=command_id,
+                    aggregate_id=aggregate_id,
+                    actor=actor,
+                    correlation_id=request_id,
+                    source="api",
+                    body=body,
+                )
+            )
+            async with asyncio.timeout(REPLY_WITHIN):
+                return await future
+        except TimeoutError as error:
+            raise Unanswered(f"command {command_id} got no reply within {REPLY_WITHIN:g} s") from error
+        finally:
+            del self._waiting[command_id]
+
+    def watch(self, aggregate_id: str) -> Watch:
+        """Begin to follow an aggregate's applied versions; end it with `unwatch`."""
+        watch = Watch()
+        self._watches.setdefault(aggregate_id, set()).add(watch)
+        return watch
+
+    def unwatch(self, aggregate_id: str, watch: Watch) -> None:
+        followers = self._watches.get(aggregate_id, set())
+        followers.discard(watch)
+        if not followers:
+            self._watches.pop(aggregate_id, None)
+
+    async def visible(self, aggregate_id: str, version: int, watch: Watch, within: float) -> bool:
+        """Wait until the read model has reached `version`; False when it has not within these seconds."""
+        try:
+            async with asyncio.timeout(within):
+                while watch.version < version:
+                    if watch.unsure:
+                        watch.unsure = False
+                        watch.version = max(watch.version, await self._applied(aggregate_id))
+                        continue
+                    await watch.news.wait()
+                    watch.news.clear()
+        except TimeoutError:
+            return await self._applied(aggregate_id) >= version
+        return True
+
+    async def _applied(self, aggregate_id: str) -> int:
+        query = VERSIONS[aggregate_id.split("-")[0]]
+        return int(await self._pool.fetchval(query, aggregate_id) or 0)
+
+    async def _reply_reader(self) -> Reader:
+        partitions = await all_partitions(self._log, topics.REPLIES)
+        return await self._log.reader(dict.fromkeys(partitions, Start.END))
+
+    async def _read_replies(self, reader: Reader | None) -> None:
+        """Hand each reply to whoever waits for it; begin at the end again after an error."""
+        decoder = msgspec.json.Decoder(Reply)
+        while True:
+            try:
+                reader = reader or await self._reply_reader()
+                for record in await reader.fetch(1000, 1.0):
+                    future = self._waiting.get(record.key or "")
+                    if future is not None and not future.done():
+                        future.set_result(decoder.decode(record.value or b""))
+            except (LogError, msgspec.DecodeError) as error:
+                logger.warning("replies_interrupted", error=str(error))
+                if reader is not None:
+                    await reader.close()
+                reader = None
+                await asyncio.sleep(PAUSE_AFTER_ERROR)
+            except asyncio.CancelledError:
+                if reader is not None:
+                    await reader.close()
+                raise
+
+    async def _listen(self) -> asyncpg.Connection:
+        connection = await asyncpg.connect(self._dsn)
+        await connection.add_listener(CHANNEL, self._on_applied)
+        return connection
+
+    async def _keep_listening(self, connection: asyncpg.Connection) -> None:
+        """A connection that drops loses messages: after a new one, whoever waits asks the table."""
+        try:
+            while True:
+                lost = asyncio.Event()
+                connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                await lost.wait()
+                while connection.is_closed():
+                    await asyncio.sleep(PAUSE_AFTER_ERROR)
+                    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                        connection = await self._listen()
+                self._on_applied(connection, 0, CHANNEL, "*")
+        finally:
+            await connection.close(timeout=2)
+
+    def _on_applied(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        if payload == "*":
+            for watches in self._watches.values():
+                for watch in watches:
+                    watch.unsure = True
+                    watch.news.set()
+            return
+        for applied in str(payload).split():
+            id, _, version = applied.rpartition(":")
+            for watch in self._watches.get(id, ()):
+                if version.isdecimal():
+                    watch.version = max(watch.version, int(version))
+                watch.news.set()

@@ -1,0 +1,49 @@
+"""What every request passes: an id, a log line, a latency figure."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import Histogram
+
+LATENCY = Histogram(
+    "tunesmith_http_request_seconds", "Time to answer a request", ["method", "status"], registry=None
+)
+
+logger = structlog.get_logger("api")
+
+
+def edge(app: ASGIApp) -> ASGIApp:
+    """Wrap the app: `x-request-id` on every answer, the same id in every log line."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await app(scope, receive, send)
+        request_id = f"req-{uuid4().hex}"
+        scope["state"]["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began, status = time.perf_counter(), 500
+
+        async def tagged(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers: Any = list(message.get("headers", []))
+                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await app(scope, receive, tagged)
+        finally:
+            seconds = time.perf_counter() - began
+            LATENCY.labels(scope["method"], str(status)).observe(seconds)
+            logger.debug(
+                "request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 4)
+            )
+
+    return wrapped

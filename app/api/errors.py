@@ -1,0 +1,137 @@
+"""Every refusal in one form: `{"error": {type, message, code, param}}`, with the status that belongs to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from msgspec import Struct
+
+from app.log.port import LogError
+from app.storage.store import StorageError
+
+RETRY_AFTER_SECONDS = 2
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    409: "invalid_request_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "server_error",
+}
+
+logger = structlog.get_logger("api")
+
+
+class Fault(Struct, frozen=True):
+    """One thing wrong with a request."""
+
+    param: str | None
+    message: str
+    code: str = "invalid_value"
+
+
+class ApiError(Exception):
+    """A refusal: HTTP status, stable code, a sentence, and what it is about."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        param: str | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        faults: tuple[Fault, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.param = status, code, message, param
+        self.headers, self.faults = headers or {}, faults
+
+
+def invalid(faults: list[Fault] | tuple[Fault, ...]) -> ApiError:
+    """All faults of a request: the first in `param`, all of them in `errors`."""
+    first = faults[0]
+    return ApiError(400, first.code, first.message, first.param, faults=tuple(faults))
+
+
+def missing(noun: str, id: str) -> ApiError:
+    """An id in the path that is not there, or is another account's: the two look the same."""
+    return ApiError(404, "not_found", f"there is no {noun} {id!r}", "id")
+
+
+def unavailable(what: str, *, retry: bool = True) -> ApiError:
+    """A dependency is down; without `retry` it is unknown whether the command took."""
+    headers = {"retry-after": str(RETRY_AFTER_SECONDS)}
+    if not retry:
+        headers["x-should-retry"] = "false"
+    return ApiError(503, "unavailable", what, headers=headers)
+
+
+def answer(error: ApiError) -> Response[Any]:
+    """The response for a refusal."""
+    body: dict[str, Any] = {
+        "type": TYPES.get(error.status, "invalid_request_error"),
+        "message": error.message,
+        "code": error.code,
+        "param": error.param,
+    }
+    if error.faults:
+        body["errors"] = error.faults
+    return Response({"error": body}, status_code=error.status, headers=error.headers)
+
+
+def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Any]:
+    return answer(error)
+
+
+def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Litestar's own refusals: unknown route, wrong method, unreadable body."""
+    status = error.status_code
+    match status:
+        case 404:
+            return answer(ApiError(404, "unknown_route", f"there is no route {request.method} {request.url.path}"))
+        case 405:
+            allowed = {"allow": error.headers["Allow"]} if error.headers and "Allow" in error.headers else {}
+            message = f"{request.url.path} does not take {request.method}"
+            return answer(ApiError(405, "method_not_allowed", message, headers=allowed))
+        case 413:
+            return answer(ApiError(413, "body_too_large", "the request's body is too large"))
+        case _ if status < 500:
+            return answer(ApiError(status, "invalid_request", error.detail))
+    return handle_unexpected(request, error)
+
+
+def handle_dependency(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Kafka, PostgreSQL or the object store is down."""
+    logger.warning("dependency_failed", error=repr(error))
+    what = {LogError: "Kafka", StorageError: "the object store"}
+    name = next((text for kind, text in what.items() if isinstance(error, kind)), "the database")
+    return answer(unavailable(f"{name} does not answer just now; try again"))
+
+
+def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    logger.error("request_failed", path=request.url.path, exc_info=error)
+    return answer(ApiError(500, "internal_error", "something went wrong here; the operator's log has more"))
+
+
+HANDLERS: dict[Any, Any] = {
+    ApiError: handle_api_error,
+    HTTPException: handle_http,
+    LogError: handle_dependency,
+    StorageError: handle_dependency,
+    asyncpg.PostgresError: handle_dependency,
+    asyncpg.InterfaceError: handle_dependency,
+    ConnectionError: handle_dependency,
+    OSError: handle_dependency,
+    Exception: handle_unexpected,
+}

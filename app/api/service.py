@@ -1,0 +1,19 @@
+"""What the routes work with: settings, pool, store and the way to the log, held by the running app."""
+
+from __future__ import annotations
+
+import asyncpg
+from msgspec import Struct
+
+from app.api.commands import Commands
+from app.settings import Settings
+from app.storage.store import Store
+
+
+class Service(Struct, frozen=True):
+    """One api process's dependencies."""
+
+    settings: Settings
+    pool: asyncpg.Pool
+    store: Store
+    commands: Commands
