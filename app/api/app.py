@@ -1,0 +1,108 @@
+"""The Litestar app, put together and served."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import asyncpg
+import uvicorn
+from litestar import Litestar
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from app.api import files, models, operations, tunings
+from app.api.commands import Commands
+from app.api.edge import edge
+from app.api.errors import HANDLERS
+from app.api.fleet import Fleet
+from app.api.service import Service
+from app.log.port import Log
+from app.settings import Settings
+from app.storage.store import Store
+
+POOL_SIZE = 10
+
+
+def create_app(service: Service, fleet: Fleet, log: Log) -> Litestar:
+    """The app over its dependencies."""
+    app = Litestar(
+        [*tunings.ROUTES, *files.ROUTES, *models.ROUTES, *operations.ROUTES],
+        exception_handlers=HANDLERS,
+        middleware=[edge],
+        openapi_config=OpenAPIConfig(
+            title="Tunesmith", version="1", path="/", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
+        ),
+        request_max_body_size=None,
+        debug=False,
+    )
+    app.state.service, app.state.fleet, app.state.log = service, fleet, log
+    return app
+
+
+class PortInUse(Exception):
+    """Somebody listens there already."""
+
+
+async def serve(
+    settings: Settings,
+    log: Log,
+    dsn: str,
+    store: Store,
+    stop: asyncio.Event,
+    on_listening: Callable[[str], None] = lambda url: None,
+) -> None:
+    """The role: answer requests until `stop`, then finish those in flight. Raises `PortInUse`."""
+    listening = _listen(settings.host, settings.port)
+    port = listening.getsockname()[1]
+    async with asyncpg.create_pool(
+        dsn, min_size=2, max_size=POOL_SIZE, command_timeout=10, server_settings={"search_path": "read"}
+    ) as pool:
+        commands = Commands(log, dsn, pool)
+        await commands.start()
+        fleet = Fleet(settings.lease_seconds)
+        following = asyncio.create_task(fleet.follow(log))
+        app = create_app(Service(settings, pool, store, commands), fleet, log)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                timeout_graceful_shutdown=int(settings.drain_seconds),
+                server_header=False,
+                h11_max_incomplete_event_size=64 * 1024,
+            )
+        )
+        # `serve` would take the signals for itself; they are the process's.
+        serving = asyncio.create_task(server._serve(sockets=[listening]))
+        try:
+            while not server.started and not serving.done():
+                await asyncio.sleep(0.01)
+            if server.started:
+                on_listening(f"http://{settings.host}:{port}")
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            server.should_exit = True
+            await serving
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await commands.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise PortInUse(
+            f"port {port} on {host} cannot be listened on ({error.strerror}); give another one with --port"
+        ) from error
+    listening.listen(1024)
+    return listening
+

@@ -1,0 +1,43 @@
+"""The models: base ones that can be tuned, and the account's tuned ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, get
+
+from app.api.errors import missing
+from app.api.session import opened
+from app.api.views import base_model_view, tuned_model_view
+from app.domain.models import BaseModel
+
+
+@get("/v1/models", operation_id="listModels")
+async def list_models(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Every model in one page."""
+    session = await opened(request, "read")
+    base = await session.service.pool.fetch("SELECT state FROM models WHERE NOT archived ORDER BY id")
+    tuned = await session.service.pool.fetch(
+        "SELECT * FROM tuned_models WHERE account_id = $1 ORDER BY created_at DESC, id", session.caller.account_id
+    )
+    views = [base_model_view(msgspec.json.decode(row["state"], type=BaseModel)) for row in base]
+    return {"object": "list", "data": views + [tuned_model_view(row) for row in tuned], "has_more": False}
+
+
+@get("/v1/models/{id:str}", operation_id="getModel")
+async def retrieve(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
+    """One model."""
+    session = await opened(request, "read")
+    row = await session.service.pool.fetchrow("SELECT state FROM models WHERE id = $1 AND NOT archived", id)
+    if row is not None:
+        return base_model_view(msgspec.json.decode(row["state"], type=BaseModel))
+    tuned = await session.service.pool.fetchrow(
+        "SELECT * FROM tuned_models WHERE id = $1 AND account_id = $2", id, session.caller.account_id
+    )
+    if tuned is None:
+        raise missing("model", id)
+    return tuned_model_view(tuned)
+
+
+ROUTES = [list_models, retrieve]

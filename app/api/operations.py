@@ -1,0 +1,111 @@
+"""What operators and their machines ask: health, liveness, metrics. No key is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from litestar import Request, Response, get
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from app.api.edge import LATENCY
+from app.api.fleet import Fleet
+from app.api.service import Service
+
+CHECKED_WITHIN = 3.0
+DURATION_BUCKETS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+
+
+@get("/livez", operation_id="livez")
+async def livez() -> dict[str, str]:
+    """This process answers."""
+    return {"api": "ok"}
+
+
+@get("/health", operation_id="health")
+async def health(request: Request[Any, Any, Any]) -> Response[Any]:
+    """Whether everything this service stands on answers a real request: 200, or 503."""
+    service: Service = request.app.state.service
+    fleet: Fleet = request.app.state.fleet
+
+    async def database() -> None:
+        await service.pool.fetchval("SELECT count(*) FROM meta")
+
+    checks: dict[str, Callable[[], Awaitable[None]]] = {
+        "database": database,
+        "kafka": request.app.state.log.answers,
+        "storage": service.store.answers,
+    }
+    found = dict(zip(checks, await asyncio.gather(*(_checked(check) for check in checks.values())), strict=True))
+    living = fleet.living()
+    found["gpu"] = "ok" if living else "error: no trainer worker lives"
+    devices = sorted({slot.device.kind for heartbeat in living for slot in heartbeat.slots})
+    status = 200 if all(value == "ok" for value in found.values()) else 503
+    headers = {"retry-after": "2"} if status == 503 else {}
+    return Response({"api": "ok"} | found | {"devices": devices}, status_code=status, headers=headers)
+
+
+async def _checked(check: Callable[[], Awaitable[None]]) -> str:
+    try:
+        async with asyncio.timeout(CHECKED_WITHIN):
+            await check()
+    except TimeoutError:
+        return f"error: no answer within {CHECKED_WITHIN:g} s"
+    except Exception as error:  # whatever is wrong with a dependency, the answer is its name
+        return f"error: {type(error).__name__}: {error}"
+    return "ok"
+
+
+class _Gathered:
+    """Metric families as a registry wants them."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+@get("/metrics", operation_id="metrics")
+async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Prometheus metrics. Those of jobs come from the events, so every api process tells the same."""
+    service: Service = request.app.state.service
+    registry = CollectorRegistry()
+    registry.register(_Gathered(await job_families(service)))  # type: ignore[arg-type]
+    registry.register(LATENCY)
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def job_families(service: Service) -> list[Metric]:
+    """The source document's three metrics, out of the read model."""
+    created = CounterMetricFamily(
+        "tuning_job_created", "Total number of tuning jobs created", labels=["model", "user_id"]
+    )
+    for row in await service.pool.fetch("SELECT model, account_id, count(*) AS n FROM tunings GROUP BY 1, 2"):
+        created.add_metric([row["model"], row["account_id"]], row["n"])
+    status = GaugeMetricFamily(
+        "tuning_job_status", "Current status of tuning jobs not ended", labels=["job_id", "status"]
+    )
+    for row in await service.pool.fetch(
+        "SELECT id, status FROM tunings WHERE status IN ('pending', 'running') ORDER BY id"
+    ):
+        status.add_metric([row["id"], row["status"]], 1)
+    duration = HistogramMetricFamily(
+        "tuning_job_duration_seconds", "Time spent training", labels=["model", "status"]
+    )
+    counts = ", ".join(f"count(*) FILTER (WHERE s <= {bound})" for bound in DURATION_BUCKETS)
+    for row in await service.pool.fetch(
+        f"SELECT model, status, sum(s)::float8, count(*), {counts} FROM (SELECT model, status, "
+        "extract(epoch FROM finished_at - started_at) AS s FROM tunings "
+        "WHERE finished_at IS NOT NULL AND started_at IS NOT NULL) AS ended GROUP BY 1, 2"
+    ):
+        model, ended, total, number, *below = row.values()
+        buckets = [(str(float(bound)), n) for bound, n in zip(DURATION_BUCKETS, below, strict=True)]
+        duration.add_metric([model, ended], buckets=[*buckets, ("+Inf", number)], sum_value=total)
+    return [created, status, duration]
+
+
+ROUTES = [livez, health, metrics]

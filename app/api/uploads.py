@@ -1,0 +1,117 @@
+"""A multipart upload, streamed: its file goes to the object store as it comes in, never whole into memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from litestar import Request
+from msgspec import Struct
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+from app.api.errors import ApiError, Fault, invalid
+from app.storage.store import StorageError, Store, Stored
+
+LARGEST_FIELD = 64 * 1024
+
+
+class Upload(Struct, frozen=True):
+    """An upload's form: the file as stored, and the other fields."""
+
+    filename: str
+    stored: Stored
+    fields: dict[str, str]
+
+
+class TooLarge(Exception):
+    """The file is larger than what may be uploaded."""
+
+
+async def receive(request: Request[Any, Any, Any], store: Store, key: str, limit: int) -> Upload:
+    """Take a form with one file field named `file` and store that under `key`.
+
+    Raises `ApiError` 400, 413, 415; then nothing is stored.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type") or "")
+    if kind != "multipart/form-data" or not options.get("boundary"):
+        raise ApiError(415, "unsupported_media_type", "send the file as multipart/form-data, in the field `file`")
+    try:
+        parser = PushMultipartParser(
+            options["boundary"], max_segment_size=limit, max_segment_count=16, max_header_size=8192
+        )
+        form = _Form(request, parser, store, key, limit)
+        try:
+            return await form.read()
+        except (TooLarge, StorageError):
+            await store.delete(key)
+            if form.too_large:
+                message = f"a file may have at most {limit} bytes"
+                raise ApiError(413, "file_too_large", message, "file") from None
+            raise
+    except MultipartError as error:
+        await store.delete(key)
+        raise ApiError(400, "invalid_multipart", f"the form cannot be read: {error}") from error
+    except ApiError:
+        await store.delete(key)
+        raise
+
+
+class _Form:
+    """One form being read."""
+
+    def __init__(
+        self, request: Request[Any, Any, Any], parser: PushMultipartParser, store: Store, key: str, limit: int
+    ) -> None:
+        self._parser, self._store, self._key, self._limit = parser, store, key, limit
+        self.too_large = False
+        self._parts = self._parse(request.stream())
+
+    async def _parse(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        """Segment heads, bytes of the segment, None at its end."""
+        with self._parser as parser:
+            async for chunk in chunks:
+                for part in parser.parse(chunk):
+                    yield part
+            if not parser.closed:
+                for part in parser.parse(b""):
+                    yield part
+
+    async def read(self) -> Upload:
+        fields: dict[str, str] = {}
+        stored: Stored | None = None
+        filename = ""
+        async for head in self._parts:
+            assert isinstance(head, MultipartSegment)
+            if head.name == "file" and head.filename is not None:
+                if stored is not None:
+                    raise invalid([Fault("file", "the form has more than one file")])
+                filename = safe_name(head.filename)
+                stored = await self._store.put(self._key, self._content())
+            else:
+                content = bytearray()
+                async for chunk in self._content():
+                    content += chunk
+                    if len(content) > LARGEST_FIELD:
+                        raise invalid([Fault(head.name[:64], "a field other than the file may have 64 KiB")])
+                fields[head.name[:64]] = content.decode(errors="replace")
+        if stored is None:
+            raise invalid([Fault("file", "the form has no field `file` with a file in it", "missing_field")])
+        return Upload(filename, stored, fields)
+
+    async def _content(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in self._parts:
+            if part is None:
+                return
+            size += len(part)
+            if size > self._limit:
+                self.too_large = True  # the store may wrap what it gets from here
+                raise TooLarge
+            yield bytes(part)
+
+
+def safe_name(given: str) -> str:
+    """The last part of a client's file name, without what cannot be printed: a label, never a path."""
+    name = PurePosixPath(given.replace("\\", "/")).name
+    return "".join(letter for letter in name if letter.isprintable())[:255] or "file"

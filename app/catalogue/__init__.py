@@ -1,0 +1,1 @@
+"""Which base models there are, where they come from, and what a run on one needs."""

@@ -1,0 +1,1 @@
+"""Claims work, supervises one child process per attempt, reports."""

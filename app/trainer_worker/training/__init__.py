@@ -1,0 +1,1 @@
+"""What runs in the child: the only code that imports torch, and it knows nothing of Kafka."""
