@@ -1,81 +1,44 @@
-"""The child's protocol: requests come on stdin, frames go to a pipe; each is one line of JSON.
-
-The life of a child: `Ready`, then per `Train` request `Phase`, `Planned`, `Step`…, `Epoch`…, `Saved`; per `Verify`
-request `Verified`. `Failed` is the last frame of a child, which exits with code 1 after it. End of file on stdin or
-SIGTERM ends the child at once, without a frame.
-"""
+"""What the child tells: one JSON line a frame. Losses in nats per token, memory in bytes, times in seconds."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
-from app.trainer_worker.training.plan import Plan
 
-PhaseName = Literal["loading", "training", "evaluating", "saving", "verifying"]
-Blame = Literal["user", "platform"]
-
-
-class FrameError(Exception):
-    """A line is no frame or no request of this protocol."""
-
-
-class Train(Struct, frozen=True, tag_field="type", tag="train"):
-    """Run this plan; a child takes one plan in its life."""
-
-    plan: Plan
-
-
-class Verify(Struct, frozen=True, tag_field="type", tag="verify"):
-    """Load the adapter in this folder with stock PEFT and compare it with the model that was trained."""
-
-    adapter_dir: str
-
-
-class Ready(Struct, frozen=True, tag_field="type", tag="ready"):
-    """Everything is imported. `kind` names the device's model, `memory_total` is its memory in bytes."""
+class Ready(Struct, frozen=True, tag="ready"):
+    """Everything is imported; the child waits for its plan."""
 
     device: str
-    kind: str
-    memory_total: int
+    name: str
+    memory: int
     versions: dict[str, str]
 
 
-class Phase(Struct, frozen=True, tag_field="type", tag="phase"):
-    """What the child does from here on."""
+class Phase(Struct, frozen=True, tag="phase"):
+    """What the child is at; the first one, `loading`, says that it has taken its plan."""
 
-    phase: PhaseName
+    phase: Literal["loading", "training", "evaluating", "saving", "verifying"]
 
 
-class Planned(Struct, frozen=True, tag_field="type", tag="planned"):
-    """The plan is taken: model loaded, rows tokenised. Counts are per epoch but for `total_steps`.
-
-    `trainable_tokens` are those with a label, `tokens_per_epoch` all of them, without padding.
-    `truncated_rows` lost tokens to max_length.
-    """
+class Planned(Struct, frozen=True, tag="planned"):
+    """Model loaded and rows tokenised: what training will be."""
 
     total_steps: int
-    total_epochs: int
     train_rows: int
-    eval_rows: int
-    trainable_tokens: int
+    validation_rows: int
     tokens_per_epoch: int
-    truncated_rows: int
-    trainable_parameters: int
+    trainable_tokens: int
+    cut_tokens: int
     labels_hash: str
-    effective_batch_size: int
 
 
-class Step(Struct, frozen=True, tag_field="type", tag="step"):
-    """After an optimizer step. `loss` in nats per trained token, mean over the steps since the last frame.
-
-    `epoch` is the position, 1.5 in the middle of the second; `tokens` counts all tokens of the run so far, without
-    padding; `memory_peak` in bytes (of the device, or of the process on a CPU).
-    """
+class Step(Struct, frozen=True, tag="step"):
+    """One optimizer step; `tokens` since the beginning."""
 
     step: int
+    total_steps: int
     epoch: float
     loss: float
     learning_rate: float
@@ -86,8 +49,8 @@ class Step(Struct, frozen=True, tag_field="type", tag="step"):
     memory_peak: int
 
 
-class Epoch(Struct, frozen=True, tag_field="type", tag="epoch"):
-    """An epoch, from 1, was completed. Losses in nats per trained token, each token weighing the same."""
+class Epoch(Struct, frozen=True, tag="epoch"):
+    """A whole epoch: the mean loss per trained token, and that of the validation rows if there are any."""
 
     epoch: int
     step: int
@@ -95,64 +58,31 @@ class Epoch(Struct, frozen=True, tag_field="type", tag="epoch"):
     eval_loss: float | None
 
 
-class Saved(Struct, frozen=True, tag_field="type", tag="saved"):
-    """Adapter and results are complete on disk. Losses are the last epoch's; `seconds` those of training.
-
-    `trained_tokens` are all tokens that went through the model in training, every epoch counted.
-    """
+class Saved(Struct, frozen=True, tag="saved"):
+    """Adapter and results are complete on disk."""
 
     adapter_dir: str
     results_dir: str
     train_loss: float
     eval_loss: float | None
     trained_tokens: int
-    steps: int
-    seconds: float
-    tokens_per_second: float
-    memory_peak: int
 
 
-class Verified(Struct, frozen=True, tag_field="type", tag="verified"):
-    """The adapter answers as the trained model did, but for `max_logit_difference`."""
+class Verified(Struct, frozen=True, tag="verified"):
+    """Stock PEFT loaded the adapter; the largest difference of its logits from the trainer's."""
 
-    adapter_dir: str
     max_logit_difference: float
 
 
-class Failed(Struct, frozen=True, tag_field="type", tag="failed"):
-    """The attempt is over. `detail` is for the operator: the error's type and first line, no traceback."""
+class Failed(Struct, frozen=True, tag="failed"):
+    """The attempt is over: a stable code, whose fault, a sentence. The traceback is on stderr."""
 
     code: str
-    kind: Blame
+    blame: Literal["user", "platform"]
     message: str
     param: str | None = None
     retryable: bool = False
-    detail: str = ""
+    memory_peak: int = 0
 
 
-Request = Train | Verify
 Frame = Ready | Phase | Planned | Step | Epoch | Saved | Verified | Failed
-
-_frames: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
-_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
-
-
-def encode_line(message: Frame | Request) -> bytes:
-    """The message as one line, newline included."""
-    return msgspec.json.encode(message) + b"\n"
-
-
-def decode_frame(line: bytes) -> Frame:
-    """Read a frame. Raises `FrameError`."""
-    try:
-        return _frames.decode(line)
-    except msgspec.DecodeError as error:
-        raise FrameError(f"not a frame: {error}: {line[:200]!r}") from error
-
-
-def decode_request(line: bytes) -> Request:
-    """Read a request. Raises `FrameError`."""
-    try:
-        return _requests.decode(line)
-    except msgspec.DecodeError as error:
-        raise FrameError(f"not a request: {error}: {line[:200]!r}") from error
