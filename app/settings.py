@@ -49,6 +49,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[
         float, Meta(gt=0, description="Without a heartbeat for this long a worker's attempts are lost.")
     ] = 30.0
+    stall_seconds: Annotated[
+        float, Meta(gt=0, description="An attempt whose step stands still for this long is lost.")
+    ] = 600.0
     drain_seconds: Annotated[
         float, Meta(gt=0, description="How long a role finishes what is in flight after SIGTERM.")
     ] = 30.0

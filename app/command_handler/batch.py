@@ -10,7 +10,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from app.command_handler.state import (
+from app.log.aggregates import (
     CURSOR_KEY,
     REMEMBERED_COMMANDS,
     Aggregate,

@@ -9,7 +9,7 @@ import structlog
 from msgspec import Struct
 
 from app.command_handler.batch import decide_batch
-from app.command_handler.state import CURSOR_KEY, OWNER_KEY, Cursor
+from app.log.aggregates import CURSOR_KEY, OWNER_KEY, Cursor
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.codec import encode

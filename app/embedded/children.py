@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
-import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
+from msgspec import Struct
 
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+from app.embedded import die_with_parent
 
 
-def die_with_parent(sent: signal.Signals) -> Callable[[], None]:
-    """For a child between fork and exec: have the kernel send `sent` once its parent is gone."""
-    parent = os.getpid()
+class Account(Struct, frozen=True):
+    """A user of this machine that a child runs as."""
 
-    def arrange() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, int(sent))
-        if os.getppid() != parent:  # it died before we could ask
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return arrange
+    user: int
+    group: int
 
 
 async def start(
@@ -35,69 +29,82 @@ async def start(
     log: Path,
     on_parents_death: signal.Signals,
     env: Mapping[str, str] | None = None,
-    user: str | None = None,
+    account: Account | None = None,
     cwd: Path | None = None,
 ) -> asyncio.subprocess.Process:
-    """Start a child in a process group of its own (Ctrl-C reaches us, not it); its output goes to `log`."""
+    """Start a child in a process group of its own (Ctrl-C reaches us, not it); its output goes to `log`.
+
+    Call it from the main thread: the kernel takes the end of the calling thread for our death.
+    """
+    runs_as = f"{account.user}:{account.group}" if account else "-"
+    before = (sys.executable, "-I", "-S", die_with_parent.__file__)
     with log.open("ab") as out:
         return await asyncio.create_subprocess_exec(
+            *before,
+            str(int(on_parents_death)),
+            str(os.getpid()),
+            runs_as,
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             env=env,
-            user=user,
             cwd=cwd,
             process_group=0,
-            preexec_fn=die_with_parent(on_parents_death),
         )
 
 
 async def stop(child: asyncio.subprocess.Process, sent: signal.Signals, within: float) -> None:
-    """Ask a child to end, and kill its group when it has not after `within` seconds."""
-    if child.returncode is None:
-        with suppress(ProcessLookupError):
-            child.send_signal(sent)
-        try:
-            async with asyncio.timeout(within):
-                await child.wait()
-        except TimeoutError:
+    """Ask a child to end; kill it when it has not after `within` seconds, and what is left of its group."""
+    try:
+        if child.returncode is None:
             with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
+                child.send_signal(sent)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await child.wait()
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+    await child.wait()
 
 
-async def end_leftovers(folder: Path, within: float = 15.0) -> None:
-    """Wait until no process of a killed run works on `folder` any more; kill what stays too long."""
+@asynccontextmanager
+async def watched(
+    child: asyncio.subprocess.Process, on_death: Callable[[int], None] | None
+) -> AsyncIterator[None]:
+    """Call `on_death` with the exit status should the child end while the context is open."""
+
+    async def watch() -> None:
+        status = await child.wait()
+        if on_death is not None:
+            on_death(status)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def end_leftovers(is_left: Callable[[psutil.Process], bool], within: float = 15.0) -> None:
+    """Wait until no process of a killed run is left; kill those that stay for more than `within` seconds."""
     deadline = asyncio.get_running_loop().time() + within
-    while left := _working_on(folder):
+    while left := [process for process in psutil.process_iter(["name"]) if _holds(is_left, process)]:
         if asyncio.get_running_loop().time() > deadline:
             for process in left:
                 with suppress(psutil.Error):
                     process.kill()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
 
 
-def _working_on(folder: Path) -> list[psutil.Process]:
-    found = []
-    mine = {os.getpid(), os.getppid()}
-    for process in psutil.process_iter(["name", "cmdline"]):
-        command = process.info["cmdline"] or []
-        server = process.info["name"] in ("java", "postgres")
-        if server and process.pid not in mine and any(str(folder) in word for word in command):
-            found.append(process)
-    return found
-
-
-def free_port(wanted: int = 0, host: str = "127.0.0.1") -> int | None:
-    """`wanted` if nobody listens there, or any free port for 0; None when it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, wanted))
-        except OSError:
-            return None
-        return int(probe.getsockname()[1])
+def _holds(is_left: Callable[[psutil.Process], bool], process: psutil.Process) -> bool:
+    try:
+        return is_left(process)
+    except psutil.Error:  # gone meanwhile, or another user's
+        return False
 
 
 def tail(log: Path, lines: int = 3) -> str:

@@ -1,57 +1,98 @@
-"""The broker's jars, fetched once by jgo and checked against the committed lock every time."""
+"""The broker's jars: where they are, and the check against the committed lock at every start."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import logging
+import signal
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from app.embedded.errors import JarError
+from msgspec import Struct
+
+from app.embedded import children, progress
+from app.embedded.errors import DiskFull, JarError, JarMismatch, RegistryUnreachable
 from app.log.resources import infra_kafka
 
+# Exit statuses of `python -m app.embedded.fetch_jars`; its last line of output is the sentence.
+FAILURES: dict[int, type[JarError | DiskFull]] = {
+    3: JarMismatch,
+    4: RegistryUnreachable,
+    5: DiskFull,
+}
 
-def broker_jars(cache: Path, on_progress: Callable[[str], None]) -> list[Path]:
-    """Paths of the broker's jars, each with the locked SHA-256. Blocks. Raises `JarError`."""
-    lock = tomllib.loads(infra_kafka("jars.lock.toml").read_text())
-    locked: dict[str, str] = lock["sha256"]
-    folder = cache / "kafka" / lock["endpoint"].split(":")[2].split("+")[0]
+
+class JarLock(Struct, frozen=True):
+    """The committed lock: what jgo resolves, and the SHA-256 of each jar by its name."""
+
+    endpoint: str
+    sha256: dict[str, str]
+
+    def folder(self, cache: Path) -> Path:
+        """Where the jars of this lock are kept."""
+        return cache / "kafka" / self.endpoint.split(":")[2].partition("+")[0]
+
+
+def committed_lock() -> JarLock:
+    """Read `infra/kafka/jars.lock.toml`."""
+    return JarLock(**tomllib.loads(infra_kafka("jars.lock.toml").read_text()))
+
+
+async def broker_jars(cache: Path, on_progress: Callable[[str], None]) -> list[Path]:
+    """Paths of the broker's jars, fetched if need be, each with the locked SHA-256. Raises `JarError`."""
+    lock = committed_lock()
+    folder = lock.folder(cache)
     if not folder.is_dir():
-        on_progress("fetching the Kafka broker (45 jars, 45 MB, once)")
-        _fetch(lock["endpoint"], cache / "jgo", folder, locked)
-    jars = [folder / name for name in locked]
-    for jar in jars:
-        check(jar, locked[jar.name])
+        await _fetch(cache, lock, on_progress)
+    jars = [folder / name for name in lock.sha256]
+    await asyncio.to_thread(check_all, jars, lock.sha256)
     return jars
 
 
-def check(jar: Path, sha256: str) -> None:
-    """Compare a jar with its lock. Raises `JarError`."""
+def check_all(jars: list[Path], locked: dict[str, str]) -> None:
+    """Compare every jar with its lock. Raises `JarMismatch`."""
+    for jar in jars:
+        try:
+            found = hashlib.sha256(jar.read_bytes()).hexdigest()
+        except OSError as error:
+            raise JarMismatch(
+                f"{jar} cannot be read ({error.strerror}); remove {jar.parent} and start again: it is fetched anew"
+            ) from error
+        if found != locked[jar.name]:
+            raise JarMismatch(
+                f"{jar} is not the jar that infra/kafka/jars.lock.toml names (its SHA-256 is {found}); "
+                f"remove {jar.parent} and start again: it is fetched anew"
+            )
+
+
+async def _fetch(cache: Path, lock: JarLock, on_progress: Callable[[str], None]) -> None:
+    """Fetch in a child, so that Ctrl-C ends it at once."""
+    folder = lock.folder(cache)
     try:
-        found = hashlib.sha256(jar.read_bytes()).hexdigest()
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise JarError(f"{jar} cannot be read: {error.strerror}; remove {jar.parent} to fetch anew") from error
-    if found != sha256:
-        raise JarError(f"{jar.name} is not the locked one (SHA-256 {found}); remove {jar.parent} to fetch anew")
-
-
-def _fetch(endpoint: str, jgo_cache: Path, folder: Path, locked: dict[str, str]) -> None:
-    import jgo  # imported late: it is needed once per machine
-
-    logging.getLogger("jgo").setLevel(logging.WARNING)
-    try:
-        built = jgo.build(endpoint, cache_dir=jgo_cache)
-    except Exception as error:  # whatever jgo and its resolver raise, the user can do one thing
         raise JarError(
-            f"the Kafka broker could not be fetched ({error}); check the network to the Maven registry and try again"
+            f"cache folder {cache} cannot be used ({error.strerror}); set TUNESMITH_CACHE_DIR to another one"
         ) from error
-    by_name = {jar.name: jar for jar in built.all_jars}
-    if missing := sorted(set(locked) - set(by_name)):
-        raise JarError(f"the resolver did not bring {missing[0]}, which infra/kafka/jars.lock.toml names")
-    part = folder.with_name(folder.name + ".part")
-    part.mkdir(parents=True, exist_ok=True)
-    for name, sha256 in locked.items():
-        check(by_name[name], sha256)
-        (part / name).write_bytes(by_name[name].read_bytes())
-    part.rename(folder)
+    log = folder.parent / "fetch.log"
+    log.unlink(missing_ok=True)
+
+    def done() -> str:
+        fetched = sum(1 for _ in (folder.parent / "fetching").glob("repository/**/*.jar"))
+        return f"{fetched} of {len(lock.sha256)} jars, "
+
+    async with progress.ticking(on_progress, "fetching the Kafka broker (45 MB, once per machine)", done):
+        child = await children.start(
+            [sys.executable, "-m", "app.embedded.fetch_jars", str(cache)],
+            log=log,
+            on_parents_death=signal.SIGKILL,
+        )
+        try:
+            status = await child.wait()
+        finally:
+            await children.stop(child, signal.SIGKILL, 1.0)
+    if status != 0:
+        sentence = children.tail(log, 1)
+        raise FAILURES.get(status, JarError)(sentence or f"the Kafka broker could not be fetched (see {log})")

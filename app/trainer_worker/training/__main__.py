@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from app.trainer_worker.training.frames import Frame
 from app.trainer_worker.training.plan import Plan, Request, Train, Verify
 
 PR_SET_PDEATHSIG = 1
+Result = TypeVar("Result")
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
                 guarded(tell, lambda folder=folder, last=last: verify(last, Path(folder), tell))
 
 
-def guarded[T](tell: Callable[[Frame], None], work: Callable[[], T]) -> T | None:
+def guarded(tell: Callable[[Frame], None], work: Callable[[], Result]) -> Result | None:
     """Do the work; what it raises becomes a `failed` frame, the traceback goes to stderr."""
     try:
         return work()

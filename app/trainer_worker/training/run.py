@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import os
 import platform
 import resource
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +50,7 @@ def ready(device: str | None) -> Ready:
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return Ready("cuda", properties.name, properties.total_memory, versions)
-    memory = shutil.os.sysconf("SC_PAGE_SIZE") * shutil.os.sysconf("SC_PHYS_PAGES")  # type: ignore[attr-defined]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Ready("cpu", platform.processor() or platform.machine(), memory, versions)
 
 

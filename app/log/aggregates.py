@@ -1,4 +1,4 @@
-"""An aggregate as the state topic keeps it, and the control records beside it."""
+"""Aggregates as the state topic keeps them, and the control records beside them."""
 
 from __future__ import annotations
 

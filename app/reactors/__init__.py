@@ -1,0 +1,1 @@
+"""What must follow an event elsewhere: each turns an event into an idempotent command."""

@@ -1,0 +1,1 @@
+"""Who runs next and where: a pure planner and a thin loop around it."""

@@ -1,0 +1,76 @@
+"""The workers by their heartbeats, and what became of the attempts on them.
+
+A lease is measured on this process's own clock since a heartbeat last changed, so no two clocks are compared.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from app.domain.tunings import Attempt, LossReason
+from app.log.workers import Heartbeat, Occupant
+from app.scheduler.planner import FreeSlot
+
+
+class Heard(Struct):
+    """A worker's last heartbeat, when it changed, and since when each occupant stands at its step."""
+
+    heartbeat: Heartbeat
+    at: float
+    since: dict[Occupant, float]
+
+
+class Fleet:
+    """All workers heard of. Times are monotonic seconds."""
+
+    def __init__(self, lease: float, stall: float) -> None:
+        self._lease, self._stall = lease, stall
+        self._heard: dict[str, Heard] = {}
+        self._missing_since: dict[tuple[str, int], float] = {}
+
+    def hear(self, heartbeat: Heartbeat, now: float) -> None:
+        """Take in a heartbeat."""
+        before = self._heard.get(heartbeat.worker)
+        if before is not None and before.heartbeat == heartbeat:
+            return
+        known = before.since if before else {}
+        occupants = [slot.occupant for slot in heartbeat.slots if slot.occupant is not None]
+        since = {occupant: known.get(occupant, now) for occupant in occupants}
+        self._heard[heartbeat.worker] = Heard(heartbeat, now, since)
+
+    def free_slots(self, taken: set[tuple[str, str, int]], now: float) -> list[FreeSlot]:
+        """Slots of living workers with nothing on them; `taken` are (worker, session, slot) given away already."""
+        return [
+            FreeSlot(beat.worker, beat.session, slot.index, slot.device.memory)
+            for beat in (heard.heartbeat for heard in self._heard.values() if now - heard.at < self._lease)
+            if not beat.draining
+            for slot in beat.slots
+            if slot.occupant is None and (beat.worker, beat.session, slot.index) not in taken
+        ]
+
+    def lost(self, tuning_id: str, attempt: Attempt, now: float) -> LossReason | None:
+        """Why this attempt is lost; None as long as it is not."""
+        key = (tuning_id, attempt.number)
+        heard = self._heard.get(attempt.worker)
+        if heard is None:
+            return "worker_lost" if self._missing_for(key, now) > self._lease else None
+        if heard.heartbeat.session != attempt.session:
+            # Heartbeats may be older than the dispatch: one lease for the new session's to arrive.
+            return "worker_lost" if self._missing_for(key, now) > self._grace(heard, now) else None
+        if now - heard.at >= self._lease:
+            return "worker_lost"
+        for occupant, since in heard.since.items():
+            if (occupant.tuning_id, occupant.attempt) == key:
+                self._missing_since.pop(key, None)
+                return "stalled" if now - since >= self._stall else None
+        return "order_declined" if self._missing_for(key, now) > self._lease else None
+
+    def _grace(self, heard: Heard, now: float) -> float:
+        return 1.0 if now - heard.at < self._lease else self._lease
+
+    def _missing_for(self, key: tuple[str, int], now: float) -> float:
+        return now - self._missing_since.setdefault(key, now)
+
+    def forget(self, live: set[tuple[str, int]]) -> None:
+        """Drop what was remembered of attempts that are over."""
+        self._missing_since = {key: at for key, at in self._missing_since.items() if key in live}

@@ -1,0 +1,219 @@
+"""One attempt: files fetched, plan handed over, frames turned into reports, the adapter stored and proved."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from app.domain.ids import derive_id
+from app.domain.tunings import (
+    EpochResult,
+    Failure,
+    FileRef,
+    ReportEpoch,
+    ReportFailed,
+    ReportLost,
+    ReportStarted,
+    ReportSucceeded,
+    ResultFile,
+    RunAttempt,
+    Tuning,
+)
+from app.log import metrics
+from app.storage.store import ObjectMissing, Store
+from app.trainer_worker.child import Child, ChildDied
+from app.trainer_worker.reports import Reports
+from app.trainer_worker.training import frames
+from app.trainer_worker.training.plan import Plan, Train, Verify
+
+logger = structlog.get_logger("trainer_worker")
+
+Tell = Callable[[str, int], None]
+
+
+class UnusableFile(Exception):
+    """A file of the tuning is not there, or not the one that was accepted."""
+
+
+async def run_attempt(
+    order: RunAttempt, child: Child, model_dir: Path, folder: Path, store: Store, reports: Reports, tell: Tell
+) -> None:
+    """Carry an order out on a warm child; `tell` hears phase and step. Work files lie in `folder`.
+
+    Always ends with a report, unless it is cancelled.
+    """
+    tuning, attempt = order.tuning, order.attempt
+    log = logger.bind(job_id=tuning.id, attempt=attempt.number)
+    log.info("attempt_begun", worker=attempt.worker, session=attempt.session)
+    conversation = _Conversation(order, child, folder, store, reports, tell)
+    try:
+        try:
+            training = await _fetched(tuning.training_file, folder / "training.jsonl", store)
+            validation = tuning.validation_file
+            checked = await _fetched(validation, folder / "validation.jsonl", store) if validation else None
+        except UnusableFile as error:
+            await reports.report(tuning.id, attempt, "started", ReportStarted(attempt.number, attempt.session))
+            await conversation.fail(Failure("file_unusable", "platform", str(error), "training_file"))
+            return
+        await child.send(Train(_plan(order, model_dir, training, checked, folder, child)))
+        await conversation.follow()
+    except ChildDied as error:
+        log.warning("child_died", error=str(error), output=_tail(child.output))
+        lost = ReportLost(attempt.number, attempt.session, "child_died")
+        await reports.report(tuning.id, attempt, "lost", lost)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Conversation:
+    """What the child says, and what follows from it."""
+
+    def __init__(
+        self, order: RunAttempt, child: Child, folder: Path, store: Store, reports: Reports, tell: Tell
+    ) -> None:
+        self._tuning, self._attempt = order.tuning, order.attempt
+        self._child, self._folder, self._store, self._reports = child, folder, store, reports
+        self._tell = tell
+        self._step = 0
+        self._started = False
+        self._log = logger.bind(job_id=order.tuning.id, attempt=order.attempt.number)
+
+    async def follow(self) -> None:
+        """Hear the child out."""
+        saved: frames.Saved | None = None
+        results: tuple[ResultFile, ...] = ()
+        number, session = self._attempt.number, self._attempt.session
+        while True:
+            frame = await self._child.next_frame()
+            match frame:
+                case frames.Phase(phase=phase):
+                    if not self._started:
+                        self._started = True
+                        await self._report("started", ReportStarted(number, session))
+                    self._tell(phase, self._step)
+                    await self._reports.metric(self._tuning.id, metrics.Phase(number, phase))
+                case frames.Planned():
+                    self._log.info("training_planned", steps=frame.total_steps, rows=frame.train_rows)
+                case frames.Step():
+                    self._step = frame.step
+                    self._tell("training", frame.step)
+                    await self._reports.metric(self._tuning.id, self._metric(frame))
+                case frames.Epoch():
+                    result = EpochResult(frame.epoch, frame.step, frame.train_loss, frame.eval_loss)
+                    await self._report(f"epoch-{frame.epoch}", ReportEpoch(number, session, result))
+                case frames.Saved():
+                    saved = frame
+                    results = await self._stored(Path(frame.adapter_dir), Path(frame.results_dir))
+                    await self._child.send(Verify(str(await self._read_back(results))))
+                case frames.Verified() if saved is not None:
+                    self._log.info("adapter_verified", logit_difference=frame.max_logit_difference)
+                    await self._report(
+                        "succeeded",
+                        ReportSucceeded(
+                            number, session, saved.train_loss, saved.eval_loss, saved.trained_tokens, results
+                        ),
+                    )
+                    return
+                case frames.Failed():
+                    self._log.error(
+                        "training_failed",
+                        code=frame.code,
+                        error=frame.message,
+                        gpu_memory_used=f"{frame.memory_peak / 1024**3:.1f} GB",
+                    )
+                    failure = Failure(frame.code, frame.blame, frame.message, frame.param, frame.retryable)
+                    await self.fail(failure)
+                    return
+
+    async def fail(self, failure: Failure) -> None:
+        """Report a failure, with what results there are."""
+        curve = self._folder / "output" / "results" / "metrics.jsonl"
+        results = (await self._put(curve, "results/metrics.jsonl"),) if curve.exists() else ()
+        report = ReportFailed(self._attempt.number, self._attempt.session, failure, results)
+        await self._report("failed", report)
+
+    async def _report(self, what: str, body: object) -> None:
+        await self._reports.report(self._tuning.id, self._attempt, what, body)
+
+    def _metric(self, frame: frames.Step) -> metrics.Step:
+        return metrics.Step(
+            attempt=self._attempt.number,
+            step=frame.step,
+            epoch=frame.epoch,
+            loss=frame.loss,
+            learning_rate=frame.learning_rate,
+            grad_norm=frame.grad_norm,
+            tokens=frame.tokens,
+            tokens_per_second=frame.tokens_per_second,
+            seconds_left=frame.seconds_left,
+            total_steps=frame.total_steps,
+            total_epochs=self._tuning.hyperparameters.epochs,
+            memory_peak=frame.memory_peak,
+        )
+
+    async def _stored(self, adapter: Path, results: Path) -> tuple[ResultFile, ...]:
+        return tuple(
+            [
+                await self._put(path, f"{kind}/{path.relative_to(base)}")
+                for kind, base in (("adapter", adapter), ("results", results))
+                for path in sorted(base.rglob("*"))
+                if path.is_file()
+            ]
+        )
+
+    async def _put(self, path: Path, name: str) -> ResultFile:
+        key = f"tunings/{self._tuning.id}/{self._attempt.number}/{name}"
+        stored = await self._store.put_file(key, path)
+        id = derive_id("file", self._tuning.id, str(self._attempt.number), name)
+        return ResultFile(id, name, stored.bytes, stored.sha256, key)
+
+    async def _read_back(self, results: tuple[ResultFile, ...]) -> Path:
+        """The adapter as the store gives it: what a user will download."""
+        folder = self._folder / "read_back"
+        for file in results:
+            if file.name.startswith("adapter/"):
+                got = await self._store.get_file(file.key, folder / file.name.removeprefix("adapter/"))
+                if got.sha256 != file.sha256:
+                    raise UnusableFile(f"{file.key} came back from the store with other bytes")
+        return folder
+
+
+def _plan(
+    order: RunAttempt, model_dir: Path, training: Path, validation: Path | None, folder: Path, child: Child
+) -> Plan:
+    tuning: Tuning = order.tuning
+    assert child.ready is not None
+    return Plan(
+        job_id=tuning.id,
+        attempt=order.attempt.number,
+        seed=tuning.seed,
+        model_id=tuning.model.id,
+        model_revision=tuning.model.revision,
+        model_dir=str(model_dir),
+        training_file=str(training),
+        validation_file=str(validation) if validation else None,
+        hyperparameters=tuning.hyperparameters,
+        output_dir=str(folder / "output"),
+        device="cpu" if child.ready.device == "cpu" else "cuda:0",
+    )
+
+
+async def _fetched(file: FileRef, path: Path, store: Store) -> Path:
+    """A file of the tuning, with the digest that was accepted. Raises `UnusableFile`."""
+    try:
+        got = await store.get_file(f"files/{file.id}", path)
+    except ObjectMissing:
+        raise UnusableFile(f"the bytes of {file.id} are gone; upload the file again") from None
+    if got.sha256 != file.sha256:
+        raise UnusableFile(f"{file.id} has other bytes than were uploaded; upload the file again")
+    return path
+
+
+def _tail(path: Path, lines: int = 5) -> str:
+    try:
+        return " | ".join(path.read_text(errors="replace").strip().splitlines()[-lines:])
+    except OSError:
+        return ""

@@ -1,0 +1,114 @@
+"""One child process: started warm, given its plan, read frame by frame, stopped for good."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from app.trainer_worker.training.frames import Frame, Ready
+from app.trainer_worker.training.plan import Request
+
+TERMINATES_WITHIN = 3.0
+LONGEST_FRAME = 1024**2
+PROGRAM = (sys.executable, "-m", "app.trainer_worker.training")
+
+logger = structlog.get_logger("trainer_worker")
+
+
+class ChildDied(Exception):
+    """The child ended without a word; `status` is its exit status, negative for a signal."""
+
+    def __init__(self, status: int) -> None:
+        told = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        super().__init__(f"the child process ended with {told}")
+        self.status = status
+
+
+class Child:
+    """A child process in a group of its own; what it prints goes to the file `output`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, frames: asyncio.StreamReader, output: Path) -> None:
+        self._process, self._frames, self.output = process, frames, output
+        self.ready: Ready | None = None
+
+    @staticmethod
+    async def start(output: Path, device: str | None = None, program: Sequence[str] = PROGRAM) -> Child:
+        """Start a child; it imports what it needs while nobody waits for it."""
+        reading, writing = os.pipe()
+        environment = dict(os.environ)
+        if device is not None and device.startswith("cuda:"):
+            environment["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:")
+        try:
+            with output.open("wb") as out:
+                process = await asyncio.create_subprocess_exec(
+                    *program,
+                    "--frames-fd",
+                    str(writing),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=out,
+                    stderr=out,
+                    pass_fds=(writing,),
+                    process_group=0,
+                    env=environment,
+                )
+        finally:
+            os.close(writing)
+        frames = asyncio.StreamReader(limit=LONGEST_FRAME)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(frames), os.fdopen(reading, "rb"))
+        return Child(process, frames, output)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Wait for the child's end; its exit status, negative for a signal."""
+        return await self._process.wait()
+
+    async def until_ready(self) -> Ready:
+        """Wait until everything is imported. Raises `ChildDied`."""
+        if self.ready is None:
+            frame = await self.next_frame()
+            if not isinstance(frame, Ready):
+                raise TypeError(f"the child's first word was {frame!r}")
+            self.ready = frame
+        return self.ready
+
+    async def send(self, request: Request) -> None:
+        """Hand the child a request. Raises `ChildDied`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(msgspec.json.encode(request) + b"\n")
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise ChildDied(await self._process.wait()) from None
+
+    async def next_frame(self) -> Frame:
+        """The child's next word. Raises `ChildDied`."""
+        line = await self._frames.readline()
+        if not line.endswith(b"\n"):
+            raise ChildDied(await self._process.wait())
+        frame: Frame = msgspec.json.decode(line, type=Frame)
+        return frame
+
+    async def stop(self) -> None:
+        """End the child and all that it started: ask, and after 3 s kill the group."""
+        self._signal(signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TERMINATES_WITHIN):
+                await self._process.wait()
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+
+    def _signal(self, sent: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, sent)

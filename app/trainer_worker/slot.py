@@ -1,0 +1,136 @@
+"""One slot: a warm child at rest, an attempt on it at work, a fresh child after each."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from app.domain.tunings import LossReason, ReportLost, RunAttempt
+from app.log.workers import Device, Occupant, Slot
+from app.storage.store import Store
+from app.trainer_worker.attempt import run_attempt
+from app.trainer_worker.child import Child, ChildDied
+from app.trainer_worker.reports import Reports
+
+PAUSE_AFTER_DEATH = 5.0
+
+logger = structlog.get_logger("trainer_worker")
+
+
+class WarmSlot:
+    """A place for one attempt. `on_change` is called whenever its heartbeat would tell something new."""
+
+    def __init__(
+        self,
+        index: int,
+        folder: Path,
+        model_dir: Callable[[str], Path],
+        store: Store,
+        reports: Reports,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._index, self._folder, self._model_dir = index, folder, model_dir
+        self._store, self._reports, self._on_change = store, reports, on_change
+        self._child: Child | None = None
+        self._orders: asyncio.Queue[RunAttempt] = asyncio.Queue()
+        self._running: asyncio.Task[None] | None = None
+        self._occupant: Occupant | None = None
+        self._order: RunAttempt | None = None
+
+    def told(self) -> Slot | None:
+        """The slot as a heartbeat tells it; None until its child is warm."""
+        if self._child is None or self._child.ready is None:
+            return None
+        ready = self._child.ready
+        return Slot(self._index, Device(ready.device, ready.name, ready.memory), self._occupant)
+
+    async def keep_warm(self) -> None:
+        """Keep a warm child at rest and carry out what is ordered, for ever. A child that dies is replaced."""
+        while True:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            child = await Child.start(self._folder / "child.log")
+            try:
+                await child.until_ready()
+                self._child = child
+                self._on_change()
+                await self._carry_out(await self._next_order(child), child)
+            except ChildDied as error:
+                logger.error("child_died_at_rest", slot=self._index, error=str(error))
+                await asyncio.sleep(PAUSE_AFTER_DEATH)
+            finally:
+                await asyncio.shield(child.stop())
+                self._child, self._occupant = None, None
+                self._on_change()
+
+    async def _next_order(self, child: Child) -> RunAttempt:
+        ordered, died = asyncio.create_task(self._orders.get()), asyncio.create_task(child.wait())
+        try:
+            await asyncio.wait([ordered, died], return_when=asyncio.FIRST_COMPLETED)
+            if ordered.done():
+                return ordered.result()
+            raise ChildDied(died.result())
+        finally:
+            ordered.cancel()
+            died.cancel()
+
+    async def _carry_out(self, order: RunAttempt, child: Child) -> None:
+        self._running = asyncio.create_task(self._run(order, child))
+        try:
+            await asyncio.wait([self._running])
+        finally:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self._running = None
+
+    async def _run(self, order: RunAttempt, child: Child) -> None:
+        work = self._folder / f"{order.tuning.id}-{order.attempt.number}"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        try:
+            model_dir = await asyncio.to_thread(self._model_dir, order.tuning.model.id)
+            await run_attempt(order, child, model_dir, work, self._store, self._reports, self._progress)
+        except asyncio.CancelledError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        except Exception as error:  # whatever a worker stumbles over, the attempt must not hang
+            logger.error("attempt_broke", job_id=order.tuning.id, attempt=order.attempt.number, exc_info=error)
+            await self._lose(order, "child_died")
+
+    async def _lose(self, order: RunAttempt, reason: LossReason) -> None:
+        lost = ReportLost(order.attempt.number, order.attempt.session, reason)
+        await self._reports.report(order.tuning.id, order.attempt, "lost", lost)
+
+    def _progress(self, phase: str, step: int) -> None:
+        if self._occupant is not None:
+            self._occupant = Occupant(self._occupant.tuning_id, self._occupant.attempt, phase, step)
+
+    async def take(self, order: RunAttempt) -> None:
+        """Take an order; one for a slot that is not free is declined."""
+        if self._occupant is not None or self._child is None:
+            logger.warning("order_declined", job_id=order.tuning.id, attempt=order.attempt.number)
+            await self._lose(order, "order_declined")
+            return
+        self._occupant = Occupant(order.tuning.id, order.attempt.number)
+        self._order = order
+        self._orders.put_nowait(order)
+        self._on_change()
+
+    def stop(self, tuning_id: str, attempt: int) -> None:
+        """Stop this attempt, if it is the one here: its child ends, the slot is free again."""
+        here = self._occupant
+        if here is not None and (here.tuning_id, here.attempt) == (tuning_id, attempt):
+            logger.info("attempt_stopped", job_id=tuning_id, attempt=attempt)
+            if self._running is not None:
+                self._running.cancel()
+
+    async def hand_back(self) -> None:
+        """Before the worker ends: stop the attempt here, and say at once that it is lost."""
+        order, running = self._order, self._running
+        if order is not None and running is not None and not running.done():
+            running.cancel()
+            await asyncio.wait([running])
+            await self._lose(order, "worker_lost")

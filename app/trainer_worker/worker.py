@@ -1,0 +1,154 @@
+"""The worker: registers models, keeps its slots warm, takes orders of its own session, beats."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from app.catalogue.catalogue import CATALOGUE
+from app.catalogue.packaged import ensure_model
+from app.domain.ids import derive_id
+from app.domain.models import MODELS, RegisterModel
+from app.domain.tunings import RunAttempt, StopAttempt
+from app.log import topics
+from app.log.codec import command_record
+from app.log.port import Log, LogError, Reader, Start, all_partitions
+from app.log.workers import Heartbeat, heartbeat_record
+from app.settings import Settings
+from app.storage.store import Store
+from app.trainer_worker.reports import Reports
+from app.trainer_worker.slot import WarmSlot
+
+BEAT_SECONDS = 2.0
+PAUSE_AFTER_ERROR = 1.0
+HAND_BACK_WITHIN = 10.0
+
+logger = structlog.get_logger("trainer_worker")
+orders: msgspec.json.Decoder[Any] = msgspec.json.Decoder(RunAttempt | StopAttempt)
+
+
+async def serve(
+    settings: Settings, log: Log, store: Store, folder: Path, stop: asyncio.Event, worker: str
+) -> None:
+    """The role: carry out attempts until `stop`, then hand back what runs and end the children."""
+    session = uuid4().hex[:12]
+    structlog.contextvars.bind_contextvars(worker=worker, session=session)
+    reports = Reports(log, worker)
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed worker left
+    changed = asyncio.Event()
+    slots = [
+        WarmSlot(index, folder / f"slot-{index}", _model_dir(settings.cache_dir), store, reports, changed.set)
+        for index in range(settings.slots)
+    ]
+    # From the end as of now, and before the first heartbeat: nothing ordered of this session can be missed.
+    reader = await _order_reader(log)
+    await _register_models(reports, worker)
+    tasks = [
+        asyncio.create_task(_take_orders(log, reader, slots, worker, session), name="orders"),
+        asyncio.create_task(_beat(reports, slots, worker, session, changed), name="heartbeats"),
+        *(asyncio.create_task(slot.keep_warm(), name="slot") for slot in slots),
+    ]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_BACK_WITHIN):
+                await asyncio.gather(*(slot.hand_back() for slot in slots))
+        for task in (stopped, *tasks):
+            task.cancel()
+        await asyncio.gather(stopped, *tasks, return_exceptions=True)
+        await reports.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _model_dir(cache: Path) -> Any:
+    def folder_of(model: str) -> Path:
+        return ensure_model(cache, CATALOGUE[model], lambda text: logger.info("model_prepared", step=text))
+
+    return folder_of
+
+
+async def _register_models(reports: Reports, worker: str) -> None:
+    """Offer what the catalogue has; what is known already changes nothing."""
+    for entry in CATALOGUE.values():
+        body = RegisterModel(entry.revision, entry.context_length, entry.parameters, entry.license)
+        await reports.until_taken(
+            command_record(
+                MODELS,
+                id=derive_id("cmd", "register", worker, uuid4().hex),
+                aggregate_id=entry.id,
+                actor=f"worker:{worker}",
+                correlation_id=derive_id("register", entry.id, entry.revision),
+                source="trainer-worker",
+                body=body,
+            )
+        )
+
+
+async def _order_reader(log: Log) -> Reader:
+    return await log.reader(dict.fromkeys(await all_partitions(log, topics.WORK), Start.END))
+
+
+async def _take_orders(
+    log: Log, reader: Reader, slots: list[WarmSlot], worker: str, session: str
+) -> None:
+    """Take the orders for this worker in this session, in order; others are not ours, or of a former life."""
+    positions: dict[Any, int] = {}
+    while True:
+        try:
+            for record in await reader.fetch(500, 1.0):
+                positions[record.partition] = record.offset + 1
+                if record.key == worker and record.value is not None:
+                    await _obey(orders.decode(record.value), slots, session)
+        except LogError as error:
+            logger.warning("orders_interrupted", error=str(error))
+            await asyncio.sleep(PAUSE_AFTER_ERROR)
+            with suppress(LogError):
+                resumed = await log.reader(
+                    {
+                        partition: positions.get(partition, Start.END)
+                        for partition in await all_partitions(log, topics.WORK)
+                    }
+                )
+                await reader.close()
+                reader = resumed
+
+
+async def _obey(order: RunAttempt | StopAttempt, slots: list[WarmSlot], session: str) -> None:
+    match order:
+        case RunAttempt(attempt=attempt) if attempt.session == session and attempt.slot < len(slots):
+            await slots[attempt.slot].take(order)
+        case StopAttempt() if order.session == session:
+            for slot in slots:
+                slot.stop(order.tuning_id, order.attempt)
+
+
+async def _beat(
+    reports: Reports, slots: list[WarmSlot], worker: str, session: str, changed: asyncio.Event
+) -> None:
+    """Beat every 2 s, and at once when something changed."""
+    version = importlib.metadata.version("tunesmith-server")
+    beat = 0
+    while True:
+        changed.clear()
+        beat += 1
+        told = tuple(slot for slot in (one.told() for one in slots) if slot is not None)
+        try:
+            await reports.send(heartbeat_record(Heartbeat(worker, session, beat, told, version=version)))
+        except LogError as error:
+            logger.warning("heartbeat_failed", error=str(error))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_SECONDS):
+                await changed.wait()

@@ -1,0 +1,1 @@
+"""Order mails to strict JSON records: what `make demo` tunes."""

@@ -1,0 +1,1 @@
+"""The client with coroutines; the one without is generated from it."""

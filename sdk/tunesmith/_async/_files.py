@@ -1,0 +1,151 @@
+"""The files: uploaded for training, or made by it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from tunesmith._async._page import AsyncPage
+from tunesmith._async._transport import AsyncTransport
+from tunesmith._call import Call, cursor_of, path_to, rows_of, without_none
+from tunesmith._exceptions import APIError, TimeoutError
+from tunesmith._models import DeletedFile, File, FileCheck
+from tunesmith._source import form_of
+from tunesmith._waiting import Deadline, Patience
+
+
+class AsyncFileResource:
+    """`client.files`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def upload(
+        self,
+        file: str | os.PathLike[str] | bytes | IO[bytes],
+        purpose: str = "fine-tune",
+        *,
+        filename: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> File:
+        """Upload a file and have it checked; in constant memory, however large it is.
+
+        The answer's `status` is `processed` when it can be tuned on, `error` when the check found faults (see
+        `check`), and `uploaded` while a long check goes on (see `wait_until_processed`).
+
+        Args:
+            file: A path, bytes, or a file opened with mode "rb".
+            purpose: What it is for.
+            filename: Its name at the service; the file's own otherwise.
+            idempotency_key: Makes repeated uploads of the same file one; otherwise each is its own.
+
+        Raises:
+            InvalidRequestError: It is empty or too large.
+            OSError: It cannot be read.
+        """
+        with form_of(file, filename, purpose) as form:
+            call = Call("POST", "/v1/files", form=form, idempotency_key=idempotency_key or str(uuid4()))
+            return File(await self._transport.json(call))
+
+    async def list(
+        self,
+        limit: int = 20,
+        after: str | None = None,
+        *,
+        purpose: str | None = None,
+        order: str | None = None,
+    ) -> AsyncPage[File]:
+        """A page of the account's uploaded files, newest first.
+
+        Args:
+            limit: Files per page.
+            after: Id of the last file of the page before.
+            purpose: Only those of this purpose.
+            order: `asc` for oldest first.
+        """
+        answer = await self._transport.json(
+            Call(
+                "GET",
+                "/v1/files",
+                params=without_none(limit=limit, after=after, purpose=purpose, order=order),
+            )
+        )
+
+        async def fetch(last: str) -> AsyncPage[File]:
+            return await self.list(limit, last, purpose=purpose, order=order)
+
+        return AsyncPage((File(row) for row in rows_of(answer)), cursor_of(answer), fetch)
+
+    async def iter(
+        self, *, purpose: str | None = None, order: str | None = None, page_size: int = 100
+    ) -> AsyncIterator[File]:
+        """Every uploaded file, page by page. Raises `APIError`."""
+        page = await self.list(page_size, purpose=purpose, order=order)
+        async for file in page.iter():
+            yield file
+
+    async def get(self, file_id: str) -> File:
+        """One file. Raises `NotFoundError` when there is none of this id."""
+        return File(await self._transport.json(Call("GET", path_to("/v1/files", file_id))))
+
+    async def check(self, file_id: str) -> FileCheck:
+        """Every fault that the check of a file found, with line and fix, and its statistics."""
+        return FileCheck(await self._transport.json(Call("GET", path_to("/v1/files", file_id) + "/check")))
+
+    async def delete(self, file_id: str) -> DeletedFile:
+        """Take a file out of use; running tunings keep what they read. Raises `NotFoundError`."""
+        return DeletedFile(await self._transport.json(Call("DELETE", path_to("/v1/files", file_id))))
+
+    async def content(self, file_id: str) -> bytes:
+        """A file's bytes, in memory; for a large one see `download`. Raises `NotFoundError`."""
+        response = await self._transport.send(Call("GET", path_to("/v1/files", file_id) + "/content"))
+        return response.content
+
+    async def download(self, file_id: str, target: str | os.PathLike[str]) -> Path:
+        """Write a file's bytes to the path `target`, which appears only once it is complete; that path.
+
+        Raises:
+            NotFoundError: There is no file of this id.
+            OSError: The path cannot be written.
+        """
+        path = Path(target).expanduser().absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid4().hex}.part")
+        try:
+            with partial.open("wb") as sink:
+                await self._transport.download(Call("GET", path_to("/v1/files", file_id) + "/content"), sink)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    async def wait_until_processed(
+        self, file_id: str, poll_interval: float = 1.0, timeout: float | None = None
+    ) -> File:
+        """Wait until a file's check is done: its `status` then is `processed` or `error`.
+
+        Args:
+            file_id: The file.
+            poll_interval: Seconds between looks.
+            timeout: Seconds to wait at most; for ever when None.
+
+        Raises:
+            TimeoutError: It is still being checked then.
+        """
+        patience, deadline = Patience(), Deadline(timeout)
+        while True:
+            try:
+                file = await self.get(file_id)
+            except APIError as error:
+                if deadline.over or not patience.bears(error):
+                    raise
+            else:
+                patience.answered()
+                if file.status != "uploaded":
+                    return file
+                if deadline.over:
+                    raise TimeoutError(f"File {file_id} was not processed within {timeout:g}s")
+            await self._transport.sleep(deadline.within(poll_interval))

@@ -1,0 +1,123 @@
+"""Sends a call, tries it again as the rules say, and turns failures into exceptions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import IO, Any, TypeVar
+
+import httpx
+
+from tunesmith._call import Call, error_of_answer, error_of_no_answer, json_object, may_pass
+from tunesmith._exceptions import APIError
+from tunesmith._retry import RetryRules
+
+T = TypeVar("T")
+
+logger = logging.getLogger("tunesmith")
+
+
+class AsyncTransport:
+    """An httpx client with the address, key and retry rules of a Tunesmith client.
+
+    `sleep`, `random` and `now` (Unix seconds) can be replaced, by tests above all.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        base_url: str,
+        headers: dict[str, str],
+        timeout: float | None,
+        rules: RetryRules,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] = random.random,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.http = http
+        self.base_url = base_url
+        self.headers = headers
+        self.timeout = timeout
+        self.rules = rules
+        self.sleep = sleep
+        self.random = random
+        self.now = now
+
+    async def json(self, call: Call) -> dict[str, Any]:
+        """The JSON object that the call is answered with. Raises `APIError`."""
+        return json_object(await self.send(call))
+
+    async def send(self, call: Call) -> httpx.Response:
+        """The answer to the call, read whole. Raises `APIError`."""
+
+        async def whole(response: httpx.Response) -> httpx.Response:
+            await response.aread()
+            return response
+
+        return await self._tried(call, whole)
+
+    async def download(self, call: Call, into: IO[bytes]) -> int:
+        """Write the answer's bytes into a file, in constant memory; their number. Raises `APIError`.
+
+        A connection that breaks on the way makes the whole download begin anew.
+        """
+
+        async def written(response: httpx.Response) -> int:
+            into.seek(0)
+            into.truncate()
+            async for chunk in response.aiter_bytes():
+                into.write(chunk)
+            return into.tell()
+
+        return await self._tried(call, written)
+
+    async def _tried(self, call: Call, take: Callable[[httpx.Response], Awaitable[T]]) -> T:
+        attempt = 0
+        while True:
+            wait: float | None
+            error: APIError
+            try:
+                async with self._answer(call) as response:
+                    if call.accepts(response.status_code):
+                        return await take(response)
+                    await response.aread()
+            except httpx.RequestError as failure:
+                error = error_of_no_answer(failure, self.base_url, self.timeout)
+                error.__cause__ = failure
+                wait = self.rules.wait_after_no_answer(attempt, self.random) if may_pass(failure) else None
+            else:
+                status = response.status_code
+                error = error_of_answer(response, self.now())
+                wait = self.rules.wait_after_answer(
+                    status, response.headers, attempt, self.random, self.now()
+                )
+            if wait is None:
+                raise error
+            attempt += 1
+            logger.info("retry %d/%d after %.2f s: %s", attempt, self.rules.attempts, wait, error)
+            await self.sleep(wait)
+
+    @asynccontextmanager
+    async def _answer(self, call: Call) -> AsyncIterator[httpx.Response]:
+        request = self.http.build_request(
+            call.method,
+            self.base_url + call.path,
+            params=call.query(),
+            headers={**self.headers, **call.headers()},
+            timeout=self.timeout,
+            **call.body(),
+        )
+        response = await self.http.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.http.aclose()

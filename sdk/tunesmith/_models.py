@@ -1,0 +1,191 @@
+"""The objects that the service answers with. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, TypedDict
+
+from tunesmith._resource import Resource
+
+
+class JobStatus:
+    """The words that a tuning's `status` may have; a newer service may have more."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class Hyperparameters(TypedDict, total=False):
+    """What can be set about a training run; the service chooses the rest. Any may be `"auto"`."""
+
+    rank: int | str
+    alpha: float | str
+    dropout: float | str
+    epochs: int | str
+    batch_size: int | str
+    learning_rate: float | str
+    scheduler: str
+    warmup_ratio: float | str
+    weight_decay: float | str
+    max_grad_norm: float | str
+    max_length: int | str
+    use_quantization: bool | str
+
+
+class TuningMetrics(Resource):
+    """How far a tuning is: losses in nats per token, `progress` from 0 to 1, `seconds_left` an estimate."""
+
+    train_loss: float | None
+    eval_loss: float | None
+    current_epoch: int | None
+    total_epochs: int | None
+    progress: float | None
+    step: int | None
+    total_steps: int | None
+    tokens_per_second: float | None
+    seconds_left: float | None
+    trained_tokens: int | None
+
+    _shown = ("train_loss", "eval_loss", "progress")
+
+
+class QueuePlace(Resource):
+    """Where a waiting tuning stands: `position` from 1, `estimated_start` None when not known."""
+
+    position: int | None
+    estimated_start: int | None
+
+    _shown = ("position", "estimated_start")
+
+
+class TuningFailure(Resource):
+    """Why a tuning failed: a stable `code`, and a `message` that says what to do."""
+
+    type: str | None
+    code: str | None
+    message: str | None
+    param: str | None
+    retryable: bool | None
+
+    _shown = ("code", "message")
+
+
+class StepMetric(Resource):
+    """One optimizer step: `loss` in nats per token, `epoch` a fraction, `tokens` trained so far."""
+
+    step: int
+    epoch: float | None
+    loss: float | None
+    eval_loss: float | None
+    learning_rate: float | None
+    grad_norm: float | None
+    tokens: int | None
+    tokens_per_second: float | None
+    seconds_left: float | None
+    attempt: int | None
+    created_at: int | None
+
+    _shown = ("step", "loss")
+
+
+class File(Resource):
+    """A file: `status` is `uploaded` (being checked), `processed` (ready) or `error` (see `files.check`)."""
+
+    id: str
+    object: str
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: str
+    status: str
+    status_details: str | None
+    sha256: str | None
+    rows: int | None
+    format: str | None
+    fault_count: int | None
+
+    _shown = ("id", "filename", "status")
+
+
+class FileFault(Resource):
+    """One thing wrong with a file: the line (from 1), a JSON pointer into its row, and how to fix it."""
+
+    line: int | None
+    code: str | None
+    pointer: str | None
+    message: str | None
+    fix: str | None
+
+    _shown = ("line", "code", "message")
+
+
+class FileCheck(Resource):
+    """What the check of a file found: every fault (as far as kept) and statistics."""
+
+    id: str
+    object: str
+    status: str
+    faults: list[FileFault]
+    fault_count: int | None
+    statistics: dict[str, Any] | None
+
+    _nested: ClassVar[Mapping[str, type[Resource]]] = {"faults": FileFault}
+    _shown = ("id", "status", "fault_count")
+
+
+class DeletedFile(Resource):
+    """The answer to a deletion."""
+
+    id: str
+    object: str
+    deleted: bool
+
+    _shown = ("id", "deleted")
+
+
+class Model(Resource):
+    """A base model that can be tuned, or a model that a tuning made (`base_model` and `tuning` are set)."""
+
+    id: str
+    object: str
+    created: int | None
+    owned_by: str | None
+    context_length: int | None
+    parameters: int | None
+    license: str | None
+    base_model: str | None
+    tuning: str | None
+
+    _shown = ("id",)
+
+
+class Health(Resource):
+    """What the service says of its parts: each `"ok"` or `"error: …"`."""
+
+    api: str
+    database: str | None
+    kafka: str | None
+    storage: str | None
+    gpu: str | None
+    devices: list[str] | None
+
+    _shown = ("api", "database", "kafka", "storage", "gpu")
+
+    @property
+    def ok(self) -> bool:
+        """Whether every part is ok."""
+        return all(value == "ok" for value in self.values() if isinstance(value, str))
+
+
+class Cursor(NamedTuple):
+    """Where a page of a list ends."""
+
+    has_more: bool
+    next_after: str | None

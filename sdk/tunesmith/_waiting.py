@@ -1,0 +1,86 @@
+"""What long waits share: how much trouble they bear, and what is new since the last look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tunesmith._exceptions import APIConnectionError, APIError, RateLimitError, ServerError, TimeoutError
+from tunesmith._models import StepMetric
+
+PATIENCE_SECONDS = 120.0
+
+
+class Patience:
+    """How long failed looks are borne, once one has succeeded: a restart of the service ends no wait."""
+
+    def __init__(self, seconds: float = PATIENCE_SECONDS, now: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._now = now
+        self._answered_at: float | None = None
+
+    def answered(self) -> None:
+        """A look succeeded."""
+        self._answered_at = self._now()
+
+    def bears(self, error: APIError) -> bool:
+        """Whether to look again after this error."""
+        passing = isinstance(error, (APIConnectionError, TimeoutError, ServerError, RateLimitError))
+        return passing and self._answered_at is not None and self._now() - self._answered_at < self._seconds
+
+
+class Deadline:
+    """When a wait has lasted long enough; never, for a timeout of None."""
+
+    def __init__(self, seconds: float | None, now: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._now = now
+        self._began = now()
+
+    def within(self, pause: float) -> float:
+        """`pause`, or what is left of the time if that is less; 0 when it is over."""
+        if self.seconds is None:
+            return pause
+        return max(0.0, min(pause, self.seconds - (self._now() - self._began)))
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return self.seconds is not None and self._now() - self._began >= self.seconds
+
+
+class Curve:
+    """The steps seen so far, so that each is told once; what a later attempt does again is told again."""
+
+    def __init__(self, after_step: int = 0) -> None:
+        self.after_step = after_step
+        self._attempt: int | None = None
+        self._told_from = 0
+
+    def restarted(self, attempt: int | None, rows: list[StepMetric]) -> bool:
+        """Whether a later attempt has begun: its steps may lie before `after_step`, which then is 0 again."""
+        newest = max([attempt or 0, *(row.attempt or 0 for row in rows)])
+        if self._attempt is None or newest <= self._attempt:
+            self._attempt = max(newest, self._attempt or 0)
+            return False
+        self._attempt = self._told_from = newest
+        self.after_step = 0
+        return True
+
+    def new(self, rows: list[StepMetric]) -> list[StepMetric]:
+        """The rows not told yet, which then are."""
+        fresh = [
+            row
+            for row in rows
+            if row.step > self.after_step and (row.attempt is None or row.attempt >= self._told_from)
+        ]
+        if fresh:
+            self.after_step = fresh[-1].step
+        return fresh
+
+
+def changed(before: dict[str, Any] | None, after: dict[str, Any]) -> bool:
+    """Whether anything that a watcher would show has changed."""
+    shown = ("status", "phase", "metrics", "queue", "attempt", "error", "version")
+    return before is None or any(before.get(name) != after.get(name) for name in shown)
