@@ -1,4 +1,4 @@
-"""Logs as JSON lines: `timestamp, level, event` and what belongs to it. Other libraries' logs take the same way."""
+"""Logs as JSON lines: `timestamp, level, event` and what belongs to it, other libraries' among them."""
 
 from __future__ import annotations
 

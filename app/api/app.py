@@ -11,6 +11,7 @@ import uvicorn
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import ASGIApp
 
 from app.api import files, models, operations, tunings
 from app.api.commands import Commands
@@ -25,20 +26,19 @@ from app.storage.store import Store
 POOL_SIZE = 10
 
 
-def create_app(service: Service, fleet: Fleet, log: Log) -> Litestar:
-    """The app over its dependencies."""
+def create_app(service: Service, fleet: Fleet, log: Log) -> ASGIApp:
+    """The app over its dependencies, with its edge: around all of it, for unknown routes have answers too."""
     app = Litestar(
         [*tunings.ROUTES, *files.ROUTES, *models.ROUTES, *operations.ROUTES],
         exception_handlers=HANDLERS,
-        middleware=[edge],
         openapi_config=OpenAPIConfig(
-            title="Tunesmith", version="1", path="/", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
+            title="Tunesmith", version="1", path="/openapi", render_plugins=[JsonRenderPlugin(path="/json")]
         ),
         request_max_body_size=None,
-        debug=False,
+        logging_config=None,
     )
     app.state.service, app.state.fleet, app.state.log = service, fleet, log
-    return app
+    return edge(app)
 
 
 class PortInUse(Exception):
@@ -105,4 +105,3 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
     listening.listen(1024)
     return listening
-

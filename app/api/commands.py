@@ -76,7 +76,7 @@ class Commands:
         """Send a command and wait for its reply. Raises `Unanswered`, `LogError`."""
         assert self._writer is not None
         command_id = f"cmd-{uuid4().hex}"
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[command_id] = future
         try:
             await self._writer.send(
@@ -110,22 +110,27 @@ class Commands:
             self._watches.pop(aggregate_id, None)
 
     async def visible(self, aggregate_id: str, version: int, watch: Watch, within: float) -> bool:
-        """Wait until the read model has reached `version`; False when it has not within these seconds."""
+        """Wait until the read model has reached `version`; False when it has not within these seconds.
+
+        A database that does not answer is no reason to fail: what was asked for is on the log.
+        """
         try:
-            async with asyncio.timeout(within):
-                while watch.version < version:
-                    if watch.unsure:
-                        watch.unsure = False
-                        watch.version = max(watch.version, await self._applied(aggregate_id))
-                        continue
-                    await watch.news.wait()
-                    watch.news.clear()
-        except TimeoutError:
-            return await self._applied(aggregate_id) >= version
-        return True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    while watch.version < version:
+                        if watch.unsure:
+                            watch.unsure = False
+                            watch.version = max(watch.version, await self._applied(aggregate_id))
+                            continue
+                        await watch.news.wait()
+                        watch.news.clear()
+            return watch.version >= version or await self._applied(aggregate_id) >= version
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            logger.warning("visibility_unknown", aggregate_id=aggregate_id, error=repr(error))
+            return False
 
     async def _applied(self, aggregate_id: str) -> int:
-        query = VERSIONS[aggregate_id.split("-")[0]]
+        query = VERSIONS[aggregate_id.partition("-")[0]]
         return int(await self._pool.fetchval(query, aggregate_id) or 0)
 
     async def _reply_reader(self) -> Reader:

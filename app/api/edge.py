@@ -7,12 +7,16 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Histogram
 
 LATENCY = Histogram(
     "tunesmith_http_request_seconds", "Time to answer a request", ["method", "status"], registry=None
 )
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+LIMITS = "rate_limit"
 
 logger = structlog.get_logger("api")
 
@@ -21,12 +25,15 @@ def edge(app: ASGIApp) -> ASGIApp:
     """Wrap the app: `x-request-id` on every answer, the same id in every log line."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             return await app(scope, receive, send)
         request_id = f"req-{uuid4().hex}"
-        scope["state"]["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        # Anything may come as a method, and every label is a series.
+        method = str(scope["method"]) if scope["method"] in METHODS else "other"
         began, status = time.perf_counter(), 500
 
         async def tagged(message: Message) -> None:
@@ -34,6 +41,9 @@ def edge(app: ASGIApp) -> ASGIApp:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers: Any = list(message.get("headers", []))
+                told = {name for name, _ in headers}
+                limits = {name.encode(): value.encode() for name, value in state.get(LIMITS, {}).items()}
+                headers += [(name, value) for name, value in limits.items() if name not in told]
                 message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
             await send(message)
 
@@ -41,9 +51,13 @@ def edge(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, tagged)
         finally:
             seconds = time.perf_counter() - began
-            LATENCY.labels(scope["method"], str(status)).observe(seconds)
+            LATENCY.labels(method, str(status)).observe(seconds)
             logger.debug(
-                "request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 4)
+                "request",
+                method=method,
+                path=scope["path"],
+                status=status,
+                seconds=round(seconds, 4),
             )
 
     return wrapped

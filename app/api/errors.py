@@ -1,4 +1,4 @@
-"""Every refusal in one form: `{"error": {type, message, code, param}}`, with the status that belongs to it."""
+"""Every refusal in one form, `{"error": {type, message, code, param}}`, with the status that goes with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from app.log.port import LogError
-from app.storage.store import StorageError
+from app.storage.store import StorageError, StorageFull
 
 RETRY_AFTER_SECONDS = 2
 
@@ -91,15 +91,20 @@ def answer(error: ApiError) -> Response[Any]:
 
 
 def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Any]:
+    """A refusal of our own."""
     return answer(error)
 
 
 def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """Litestar's own refusals: unknown route, wrong method, unreadable body."""
     status = error.status_code
+    if status == 500 and error.detail == "client disconnected prematurely":
+        return answer(ApiError(400, "body_incomplete", "the request's body broke off"))
     match status:
         case 404:
-            return answer(ApiError(404, "unknown_route", f"there is no route {request.method} {request.url.path}"))
+            return answer(
+                ApiError(404, "unknown_route", f"there is no route {request.method} {request.url.path}")
+            )
         case 405:
             allowed = {"allow": error.headers["Allow"]} if error.headers and "Allow" in error.headers else {}
             message = f"{request.url.path} does not take {request.method}"
@@ -114,12 +119,22 @@ def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
 def handle_dependency(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Kafka, PostgreSQL or the object store is down."""
     logger.warning("dependency_failed", error=repr(error))
+    if isinstance(error, StorageFull):
+        return answer(unavailable("the object store has no room left; ask your operator to make some"))
     what = {LogError: "Kafka", StorageError: "the object store"}
     name = next((text for kind, text in what.items() if isinstance(error, kind)), "the database")
     return answer(unavailable(f"{name} does not answer just now; try again"))
 
 
+def handle_unstorable(request: Request[Any, Any, Any], error: asyncpg.DataError) -> Response[Any]:
+    """Text that PostgreSQL has no place for, a NUL above all: nothing that is there can be meant by it."""
+    if "\x00" in request.url.path or "%00" in request.url.path:
+        return answer(ApiError(404, "not_found", f"there is no {request.url.path!r}", "id"))
+    return answer(ApiError(400, "invalid_value", f"a parameter cannot be used: {error}"))
+
+
 def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """What nobody foresaw: the log has it, the answer does not."""
     logger.error("request_failed", path=request.url.path, exc_info=error)
     return answer(ApiError(500, "internal_error", "something went wrong here; the operator's log has more"))
 
@@ -129,6 +144,7 @@ HANDLERS: dict[Any, Any] = {
     HTTPException: handle_http,
     LogError: handle_dependency,
     StorageError: handle_dependency,
+    asyncpg.DataError: handle_unstorable,
     asyncpg.PostgresError: handle_dependency,
     asyncpg.InterfaceError: handle_dependency,
     ConnectionError: handle_dependency,

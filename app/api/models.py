@@ -19,7 +19,8 @@ async def list_models(request: Request[Any, Any, Any]) -> dict[str, Any]:
     session = await opened(request, "read")
     base = await session.service.pool.fetch("SELECT state FROM models WHERE NOT archived ORDER BY id")
     tuned = await session.service.pool.fetch(
-        "SELECT * FROM tuned_models WHERE account_id = $1 ORDER BY created_at DESC, id", session.caller.account_id
+        "SELECT * FROM tuned_models WHERE account_id = $1 ORDER BY created_at DESC, id",
+        session.caller.account_id,
     )
     views = [base_model_view(msgspec.json.decode(row["state"], type=BaseModel)) for row in base]
     return {"object": "list", "data": views + [tuned_model_view(row) for row in tuned], "has_more": False}

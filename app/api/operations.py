@@ -19,6 +19,12 @@ CHECKED_WITHIN = 3.0
 DURATION_BUCKETS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
+@get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """The OpenAPI document."""
+    return request.app.openapi_schema.to_schema()
+
+
 @get("/livez", operation_id="livez")
 async def livez() -> dict[str, str]:
     """This process answers."""
@@ -39,7 +45,9 @@ async def health(request: Request[Any, Any, Any]) -> Response[Any]:
         "kafka": request.app.state.log.answers,
         "storage": service.store.answers,
     }
-    found = dict(zip(checks, await asyncio.gather(*(_checked(check) for check in checks.values())), strict=True))
+    found = dict(
+        zip(checks, await asyncio.gather(*(_checked(check) for check in checks.values())), strict=True)
+    )
     living = fleet.living()
     found["gpu"] = "ok" if living else "error: no trainer worker lives"
     devices = sorted({slot.device.kind for heartbeat in living for slot in heartbeat.slots})
@@ -54,7 +62,7 @@ async def _checked(check: Callable[[], Awaitable[None]]) -> str:
             await check()
     except TimeoutError:
         return f"error: no answer within {CHECKED_WITHIN:g} s"
-    except Exception as error:  # whatever is wrong with a dependency, the answer is its name
+    except Exception as error:  # noqa: BLE001 — whatever is wrong with a dependency, the answer is its name
         return f"error: {type(error).__name__}: {error}"
     return "ok"
 
@@ -74,7 +82,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Prometheus metrics. Those of jobs come from the events, so every api process tells the same."""
     service: Service = request.app.state.service
     registry = CollectorRegistry()
-    registry.register(_Gathered(await job_families(service)))  # type: ignore[arg-type]
+    registry.register(_Gathered(await job_families(service)))
     registry.register(LATENCY)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -108,4 +116,4 @@ async def job_families(service: Service) -> list[Metric]:
     return [created, status, duration]
 
 
-ROUTES = [livez, health, metrics]
+ROUTES = [openapi, livez, health, metrics]

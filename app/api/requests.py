@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from msgspec import UNSET, Meta, Struct
 from app.api.errors import ApiError, Fault, invalid
 
 LARGEST_JSON_BYTES = 1024**2
+LONGEST_NUMBER = 18
 
 Text = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
@@ -25,7 +27,9 @@ class TuningRequest(Struct, frozen=True, kw_only=True):
     model: Annotated[Text, Meta(description="Id of a base model, from /v1/models.")]
     training_file: Annotated[Text, Meta(description="Id of an uploaded file.")]
     validation_file: Annotated[Text | None, Meta(description="Id of another, for the loss per epoch.")] = None
-    hyperparameters: Annotated[dict[str, Any] | None, Meta(description="What to set; the rest is chosen.")] = None
+    hyperparameters: Annotated[
+        dict[str, Any] | None, Meta(description="What to set; the rest is chosen.")
+    ] = None
     method: Annotated[str, Meta(pattern="^supervised$", description="How to train.")] = "supervised"
     suffix: Annotated[
         Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")] | None,
@@ -52,7 +56,9 @@ async def json_object(request: Request[Any, Any, Any]) -> tuple[dict[str, Any], 
     """The body as an object, and its SHA-256 in a canonical form. Raises `ApiError` 400, 413, 415."""
     kind = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise ApiError(415, "unsupported_media_type", "send a JSON body with `Content-Type: application/json`")
+        raise ApiError(
+            415, "unsupported_media_type", "send a JSON body with `Content-Type: application/json`"
+        )
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
@@ -60,21 +66,24 @@ async def json_object(request: Request[Any, Any, Any]) -> tuple[dict[str, Any], 
             raise ApiError(413, "body_too_large", f"a JSON body may have {LARGEST_JSON_BYTES} bytes")
     try:
         body = msgspec.json.decode(bytes(content))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        canonical = json.dumps(body, sort_keys=True)  # msgspec would not write an integer beyond 64 bits
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise ApiError(400, "invalid_json", "the body must be a JSON object")
-    return body, hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
+    return body, hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def read_fields(kind: type[Struct], body: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """A struct's fields out of an object, and all that is wrong with them."""
     values: dict[str, Any] = {}
-    faults: list[Fault] = []
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    for name in body:
-        if name not in fields:
-            faults.append(Fault(name[:64], f"{name[:64]!r} is not known; known are {', '.join(fields)}", "unknown_field"))
+    known = ", ".join(fields)
+    faults = [
+        Fault(name[:64], f"{name[:64]!r} is not known; known are {known}", "unknown_field")
+        for name in body
+        if name not in fields
+    ]
     for name, field in fields.items():
         value = body.get(name, UNSET)
         if value is UNSET:
@@ -88,10 +97,15 @@ def read_fields(kind: type[Struct], body: Mapping[str, Any]) -> tuple[dict[str, 
     return values, faults
 
 
+def is_count(text: str) -> bool:
+    """Whether a query's text is a whole number of a length that a computer likes."""
+    return text.isdecimal() and len(text) <= LONGEST_NUMBER
+
+
 def page_of(query: Mapping[str, Any], *, largest: int = 100) -> Page:
     """`limit` and `after` out of the query. Raises `ApiError` 400."""
     text = query.get("limit", "20")
-    if not str(text).isdecimal() or not 1 <= int(str(text)[:9]) <= largest:
+    if not is_count(text) or not 1 <= int(text) <= largest:
         raise invalid([Fault("limit", f"limit must be a whole number from 1 to {largest}")])
     after = query.get("after")
     if after is not None and (len(after) > 256 or "\x00" in after):

@@ -8,6 +8,8 @@ from litestar import Request
 from msgspec import Struct
 
 from app.api.auth import Caller, caller_of
+from app.api.edge import LIMITS
+from app.api.limits import limit_headers
 from app.api.service import Service
 
 
@@ -23,4 +25,7 @@ async def opened(request: Request[Any, Any, Any], scope: str) -> Session:
     """Authenticate a request for `scope`. Raises `ApiError` 401 or 403."""
     service: Service = request.app.state.service
     caller = await caller_of(service.pool, request.headers.get("authorization"), scope)
-    return Session(service, caller, request.scope["state"]["request_id"])
+    limit = service.settings.creates_per_minute
+    state = request.scope["state"]
+    state[LIMITS] = await limit_headers(service.pool, caller.account_id, limit)
+    return Session(service, caller, state["request_id"])

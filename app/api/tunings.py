@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import msgspec
@@ -18,7 +19,7 @@ from litestar.response import Stream
 from app.api.commands import VISIBLE_WITHIN, Unanswered
 from app.api.errors import ApiError, Fault, invalid, missing, unavailable
 from app.api.limits import take_create
-from app.api.requests import TuningRequest, json_object, page_of, read_fields
+from app.api.requests import TuningRequest, is_count, json_object, page_of, read_fields
 from app.api.service import Service
 from app.api.session import Session, opened
 from app.api.views import page, step_of, tuning_view
@@ -30,6 +31,7 @@ from app.domain.ids import derive_id
 from app.domain.models import BaseModel
 from app.domain.tunings import TUNINGS, CancelTuning, CreateTuning, FileRef, ModelRef, Tuning
 from app.log.codec import Reply
+from app.log.port import LogError, RecordTooLarge
 
 LONGEST_KEY = 255
 STATUSES = ("pending", "running", "succeeded", "failed", "cancelled")
@@ -49,6 +51,9 @@ async def create(request: Request[Any, Any, Any]) -> Response[Any]:
     session = await opened(request, "write")
     body, body_hash = await json_object(request)
     key = idempotency_key(request)
+    job_id = derive_id("job", session.caller.account_id, key) if key else derive_id("job", uuid4().hex)
+    if key is not None and (repeated := await _repeated(session, job_id, body_hash)) is not None:
+        return repeated
     command, faults = await _command(session, body, body_hash)
     if faults:
         raise invalid(faults)
@@ -56,12 +61,22 @@ async def create(request: Request[Any, Any, Any]) -> Response[Any]:
     headers = await take_create(
         session.service.pool, session.caller.account_id, session.service.settings.creates_per_minute
     )
-    job_id = derive_id("job", session.caller.account_id, key) if key else derive_id("job", uuid4().hex)
     reply, seen = await decided(session, TUNINGS, job_id, command, certain=key is not None)
     tuning = msgspec.json.decode(reply.state, type=Tuning)
     logger.info("job_created", job_id=job_id, user_id=session.caller.account_id, model=tuning.model.id)
     headers["location"] = f"/v1/tunings.get/{job_id}"
     return Response(tuning_view(tuning, reply.version), status_code=201 if seen else 202, headers=headers)
+
+
+async def _repeated(session: Session, job_id: str, body_hash: str) -> Response[Any] | None:
+    """The answer to a create that took already, whatever has become of what it named."""
+    row = await session.service.pool.fetchrow(f"{SHOWN} WHERE t.id = $1", job_id)
+    if row is None:
+        return None
+    if msgspec.json.decode(row["state"], type=Tuning).request_hash != body_hash:
+        message = "this Idempotency-Key was used before, for another request"
+        raise ApiError(409, "idempotency_conflict", message, headers={"x-should-retry": "false"})
+    return Response(_view(row), status_code=201, headers={"location": f"/v1/tunings.get/{job_id}"})
 
 
 def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
@@ -87,7 +102,14 @@ async def decided(
                 decider, aggregate_id, command, actor=session.caller.actor, request_id=session.request_id
             )
         except Unanswered as error:
-            raise unavailable(f"it is not known yet whether the command took: {error}", retry=certain) from error
+            raise unavailable(
+                f"it is not known yet whether the command took: {error}", retry=certain
+            ) from error
+        except RecordTooLarge as error:
+            raise ApiError(413, "body_too_large", "the request is larger than the log takes") from error
+        except LogError as error:
+            logger.warning("command_unsent", error=str(error), command=type(command).__name__)
+            raise unavailable("Kafka does not answer just now; try again", retry=certain) from error
         if not reply.accepted:
             raise refusal(reply)
         return reply, await commands.visible(aggregate_id, reply.version, watch, VISIBLE_WITHIN)
@@ -143,7 +165,9 @@ async def _model(session: Session, id: str | None, faults: list[Fault]) -> BaseM
         return None
     row = await session.service.pool.fetchrow("SELECT state FROM models WHERE id = $1 AND NOT archived", id)
     if row is None:
-        known = await session.service.pool.fetch("SELECT id FROM models WHERE NOT archived ORDER BY id LIMIT 20")
+        known = await session.service.pool.fetch(
+            "SELECT id FROM models WHERE NOT archived ORDER BY id LIMIT 20"
+        )
         names = ", ".join(row["id"] for row in known) or "none yet"
         faults.append(Fault("model", f"there is no base model {id!r}; there are: {names}", "model_not_found"))
         return None
@@ -160,14 +184,20 @@ async def _file(session: Session, id: str | None, param: str, faults: list[Fault
     if file is None or file.status == "deleted":
         faults.append(Fault(param, f"Invalid {param}: file {id!r} not found", "file_not_found"))
     elif file.status == "uploaded":
-        faults.append(Fault(param, f"file {id} is still being checked; try again shortly", "file_not_processed"))
+        faults.append(
+            Fault(param, f"file {id} is still being checked; try again shortly", "file_not_processed")
+        )
     elif file.status == "error":
         first = file.first_fault
         where = f"line {first.line}: {first.message}" if first else "see its check"
-        message = f"file {id} has {file.fault_count} faults, the first on {where} (/v1/files/{id}/check has all)"
+        message = (
+            f"file {id} has {file.fault_count} faults, the first on {where} (/v1/files/{id}/check has all)"
+        )
         faults.append(Fault(param, message, "file_invalid"))
     elif file.purpose != "fine-tune" or not file.rows:
-        faults.append(Fault(param, f"file {id} has no rows to train on (purpose {file.purpose})", "file_invalid"))
+        faults.append(
+            Fault(param, f"file {id} has no rows to train on (purpose {file.purpose})", "file_invalid")
+        )
     else:
         return FileRef(file.id, file.sha256, file.bytes, file.rows)
     return None
@@ -230,7 +260,8 @@ async def list_tunings(request: Request[Any, Any, Any]) -> dict[str, Any]:
         arguments += [last, wanted.after]
         conditions.append(f"(t.created_at, t.id) < (${len(arguments) - 1}, ${len(arguments)})")
     rows = await session.service.pool.fetch(
-        f"{SHOWN} WHERE {' AND '.join(conditions)} ORDER BY t.created_at DESC, t.id DESC LIMIT {wanted.limit + 1}",
+        f"{SHOWN} WHERE {' AND '.join(conditions)} "
+        f"ORDER BY t.created_at DESC, t.id DESC LIMIT {wanted.limit + 1}",
         *arguments,
     )
     return page([_view(row) for row in rows], wanted.limit)
@@ -252,7 +283,7 @@ async def metrics(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
     session = await opened(request, "read")
     row = await _row(session.service, session.caller.account_id, id)
     after = request.query_params.get("after_step", "0")
-    if not str(after).isdecimal():
+    if not is_count(after):
         raise invalid([Fault("after_step", "after_step must be a whole number")])
     wanted = page_of({"limit": request.query_params.get("limit", "1000")}, largest=10_000)
     rows = await session.service.pool.fetch(
@@ -272,21 +303,23 @@ async def metrics(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
 async def adapter(request: Request[Any, Any, Any], id: str) -> Stream:
     """The adapter as a tar.gz that stock PEFT loads once it is unpacked."""
     session = await opened(request, "read")
-    tuning = msgspec.json.decode((await _row(session.service, session.caller.account_id, id))["state"], type=Tuning)
+    tuning = msgspec.json.decode(
+        (await _row(session.service, session.caller.account_id, id))["state"], type=Tuning
+    )
     if tuning.status != "succeeded":
-        raise ApiError(400, "adapter_not_ready", f"tuning {id} is {tuning.status}; only a succeeded one has an adapter")
-    folder = tempfile.TemporaryDirectory(prefix="tunesmith-adapter-")
-    packed = Path(folder.name) / "adapter.tar.gz"
-    with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
+        raise ApiError(
+            400, "adapter_not_ready", f"tuning {id} is {tuning.status}; only a succeeded one has an adapter"
+        )
+    with tempfile.TemporaryDirectory(prefix="tunesmith-adapter-") as folder:
         for file in tuning.result_files:
             if file.name.startswith("adapter/"):
-                local = Path(folder.name) / file.name
-                await session.service.store.get_file(file.key, local)
-                archive.add(local, arcname=local.name)
+                await session.service.store.get_file(file.key, Path(folder) / Path(file.name).name)
+        packed = await asyncio.to_thread(_packed, Path(folder))
 
     async def chunks() -> AsyncIterator[bytes]:
-        with folder, packed.open("rb") as source:
-            while chunk := source.read(1024**2):
+        with packed:
+            packed.seek(0)
+            while chunk := packed.read(1024**2):
                 yield chunk
 
     return Stream(
@@ -294,9 +327,25 @@ async def adapter(request: Request[Any, Any, Any], id: str) -> Stream:
         media_type="application/gzip",
         headers={
             "content-disposition": f'attachment; filename="{id}.tar.gz"',
-            "content-length": str(packed.stat().st_size),
+            "content-length": str(packed.tell()),
         },
     )
+
+
+def _packed(folder: Path) -> IO[bytes]:
+    """A folder's files as a tar.gz in a file without a name; its position is its size."""
+    packed = tempfile.TemporaryFile(prefix="tunesmith-adapter-")  # noqa: SIM115 — whoever streams it closes it
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, arcname=path.name, filter=_anonymous)
+    return packed
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o644
+    return member
 
 
 ROUTES = [create, retrieve, list_tunings, cancel, metrics, adapter]

@@ -11,7 +11,7 @@ from msgspec import Struct
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from app.api.errors import ApiError, Fault, invalid
-from app.storage.store import StorageError, Store, Stored
+from app.storage.store import Store, Stored
 
 LARGEST_FIELD = 64 * 1024
 
@@ -24,10 +24,6 @@ class Upload(Struct, frozen=True):
     fields: dict[str, str]
 
 
-class TooLarge(Exception):
-    """The file is larger than what may be uploaded."""
-
-
 async def receive(request: Request[Any, Any, Any], store: Store, key: str, limit: int) -> Upload:
     """Take a form with one file field named `file` and store that under `key`.
 
@@ -35,24 +31,16 @@ async def receive(request: Request[Any, Any, Any], store: Store, key: str, limit
     """
     kind, options = parse_options_header(request.headers.get("content-type") or "")
     if kind != "multipart/form-data" or not options.get("boundary"):
-        raise ApiError(415, "unsupported_media_type", "send the file as multipart/form-data, in the field `file`")
-    try:
-        parser = PushMultipartParser(
-            options["boundary"], max_segment_size=limit, max_segment_count=16, max_header_size=8192
+        raise ApiError(
+            415, "unsupported_media_type", "send the file as multipart/form-data, in the field `file`"
         )
-        form = _Form(request, parser, store, key, limit)
-        try:
-            return await form.read()
-        except (TooLarge, StorageError):
-            await store.delete(key)
-            if form.too_large:
-                message = f"a file may have at most {limit} bytes"
-                raise ApiError(413, "file_too_large", message, "file") from None
-            raise
+    try:
+        parser = PushMultipartParser(options["boundary"], max_segment_count=16, max_header_size=8192)
+        return await _Form(request, parser, store, key, limit).read()
     except MultipartError as error:
         await store.delete(key)
         raise ApiError(400, "invalid_multipart", f"the form cannot be read: {error}") from error
-    except ApiError:
+    except BaseException:
         await store.delete(key)
         raise
 
@@ -64,7 +52,6 @@ class _Form:
         self, request: Request[Any, Any, Any], parser: PushMultipartParser, store: Store, key: str, limit: int
     ) -> None:
         self._parser, self._store, self._key, self._limit = parser, store, key, limit
-        self.too_large = False
         self._parts = self._parse(request.stream())
 
     async def _parse(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
@@ -106,8 +93,8 @@ class _Form:
                 return
             size += len(part)
             if size > self._limit:
-                self.too_large = True  # the store may wrap what it gets from here
-                raise TooLarge
+                message = f"a file may have at most {self._limit} bytes"
+                raise ApiError(413, "file_too_large", message, "file")
             yield bytes(part)
 
 

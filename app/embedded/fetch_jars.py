@@ -55,7 +55,7 @@ def _resolved(endpoint: str, fetching: Path) -> list[Path]:
         return list(builder.from_endpoint(endpoint).all_jars)
     except requests.RequestException as error:
         raise RegistryUnreachable(
-            f"the Kafka broker cannot be fetched, for the Maven registry does not answer ({type(error).__name__}); "
+            f"the Maven registry that has the Kafka broker does not answer ({type(error).__name__}); "
             "check the network and the proxy settings, and start again"
         ) from error
     except (RuntimeError, ValueError) as error:

@@ -58,7 +58,8 @@ def check_all(jars: list[Path], locked: dict[str, str]) -> None:
             found = hashlib.sha256(jar.read_bytes()).hexdigest()
         except OSError as error:
             raise JarMismatch(
-                f"{jar} cannot be read ({error.strerror}); remove {jar.parent} and start again: it is fetched anew"
+                f"{jar} cannot be read ({error.strerror}); "
+                f"remove {jar.parent} and start again: it is fetched anew"
             ) from error
         if found != locked[jar.name]:
             raise JarMismatch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -44,6 +45,9 @@ async def apply(bootstrap: str, declared: Sequence[Topic]) -> list[Drift]:
                 for name, code, *rest in answer.topic_errors:
                     if code not in (0, ALREADY_EXISTS):
                         raise Unavailable(f"topic {name} could not be made: {for_code(code).__name__} {rest}")
+                # The controller's answer comes before the broker's own metadata has the topics.
+                while {topic.name for topic in missing} - set(await admin.list_topics()):
+                    await asyncio.sleep(0.02)
         finally:
             await admin.close()
     return await drift(bootstrap, declared)

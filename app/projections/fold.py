@@ -106,7 +106,16 @@ async def _beside_tunings(connection: Connection, rows: Sequence[Row]) -> None:
     if not ended:
         return
     results = [
-        (file.id, tuning.id, tuning.account_id, file.name, file.bytes, file.sha256, file.key, tuning.finished_at)
+        (
+            file.id,
+            tuning.id,
+            tuning.account_id,
+            file.name,
+            file.bytes,
+            file.sha256,
+            file.key,
+            tuning.finished_at,
+        )
         for tuning in ended
         for file in tuning.result_files
     ]
@@ -163,4 +172,3 @@ FOLDED: dict[str, Folded] = {
     "models": Folded(MODELS, _model),
     "accounts": Folded(ACCOUNTS, _account, _beside_accounts),
 }
-

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from app.log.codec import Undecodable
+from app.log.codec import Undecodable, where
 from app.log.metrics import Phase, Step, read_metric
 from app.log.port import Received
 from app.log.queue import QueuePlace
@@ -56,7 +56,11 @@ async def apply_queue(connection: Any, records: Iterable[Received]) -> list[str]
     await connection.execute("DELETE FROM queue WHERE tuning_id = ANY($1::text[])", gone)
     for key, record in last.items():
         if record.value is not None:
-            place = msgspec.json.decode(record.value, type=QueuePlace)
+            try:
+                place = msgspec.json.decode(record.value, type=QueuePlace)
+            except msgspec.DecodeError as error:
+                logger.warning("queue_place_skipped", error=f"{where(record)}: {error}")
+                continue
             await connection.execute(
                 "INSERT INTO queue VALUES ($1, $2, $3) ON CONFLICT (tuning_id) DO UPDATE "
                 "SET position = excluded.position, estimated_start = excluded.estimated_start",

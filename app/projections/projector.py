@@ -27,6 +27,9 @@ QUERIES = named("checkpoints")
 
 logger = structlog.get_logger("projector")
 
+UNAPPLIABLE = (Undecodable, Gap, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+PASSING = (LogError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
 Apply = Callable[[Any, Sequence[Received]], Awaitable[list[str]]]
 
 
@@ -62,11 +65,18 @@ async def project(
             await _follow(log, pool, partition, stop, notify)
         except TakenElsewhere as error:
             logger.info("projection_taken_elsewhere", partition=str(error))
-        except (Undecodable, Gap) as error:
-            logger.critical("projection_stopped", topic=partition.topic, partition=partition.index, error=str(error))
+        except UNAPPLIABLE as error:
+            logger.critical(
+                "projection_stopped", topic=partition.topic, partition=partition.index, error=str(error)
+            )
             await stop.wait()
-        except (LogError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except PASSING as error:
             logger.warning("projection_interrupted", topic=partition.topic, error=repr(error))
+        except Exception:
+            logger.critical(
+                "projection_stopped", topic=partition.topic, partition=partition.index, exc_info=True
+            )
+            await stop.wait()
         if not stop.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(PAUSE_AFTER_ERROR):
@@ -116,9 +126,10 @@ async def apply_batch(
     """Rows, checkpoint and one NOTIFY in one transaction; the new checkpoint. Raises `TakenElsewhere`."""
     moved = records[-1].offset + 1
     async with pool.acquire() as connection, connection.transaction():
-        applied = await applier(partition.topic)(connection, records)
+        # The checkpoint first: a model that takes over holds it, and whoever waits for it holds nothing else.
         if await connection.execute(QUERIES["advance"], *partition, expected, moved) != "UPDATE 1":
             raise TakenElsewhere(f"{partition.topic}[{partition.index}]")
+        applied = await applier(partition.topic)(connection, records)
         if notify and applied:
             payload = " ".join(applied)
             payload = payload if len(payload) <= LONGEST_PAYLOAD else "*"

@@ -18,6 +18,7 @@ from app.projections.queries import sql
 PROJECTION = 1
 BUILD_LOCK = 0x7E5A
 POOL_SIZE = 8
+DROP_ATTEMPTS = 5
 
 logger = structlog.get_logger("projector")
 
@@ -58,16 +59,25 @@ async def is_current(dsn: str) -> bool:
         await connection.close()
 
 
-async def rebuild(log: Log, dsn: str, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+async def rebuild(
+    log: Log,
+    dsn: str,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    only_if_stale: bool = False,
+) -> int:
     """Build a new read model from the log while the old one serves, then put it in its place.
 
-    `on_progress` hears how many of how many offsets are read. Returns the number of records applied.
+    `on_progress` hears how many of how many offsets are read. Returns the number of records applied. With
+    `only_if_stale` nothing is done when another process has built a current one meanwhile.
     """
     control = await asyncpg.connect(dsn)
     try:
         await control.execute("SELECT pg_advisory_lock($1)", BUILD_LOCK)
+        if only_if_stale and await is_current(dsn):
+            return 0
         async with control.transaction():
-            await control.execute("DROP SCHEMA IF EXISTS read_next CASCADE")
+            await control.execute("DROP SCHEMA IF EXISTS read_next, read_old CASCADE")
             await control.execute("CREATE SCHEMA read_next")
             await control.execute("SET LOCAL search_path TO read_next")
             await control.execute(sql("read_model"))
@@ -109,23 +119,38 @@ async def _take_over(log: Log, control: asyncpg.Connection, pool: asyncpg.Pool) 
     async with control.transaction():
         serving = await control.fetchval("SELECT to_regclass('read.checkpoints')") is not None
         if serving:
-            held = await control.fetch(QUERIES["hold"])  # projectors of the old model wait here
+            await control.execute(QUERIES["hold"])  # projectors of the old model wait here
+            held = await control.fetch(QUERIES["held"])
+            ends = await _ends(log, [Partition(row["topic"], row["partition"]) for row in held])
+            behind = [
+                # A model made from another log may stand past this one's end.
+                (partition, min(row["next_offset"], end))
+                for row, (partition, end) in zip(held, ends.items(), strict=True)
+            ]
             await asyncio.gather(
-                *(
-                    catch_up(log, pool, Partition(row["topic"], row["partition"]), row["next_offset"], lambda _: None)
-                    for row in held
-                )
+                *(catch_up(log, pool, partition, end, lambda _: None) for partition, end in behind)
             )
-        await control.execute("DROP SCHEMA IF EXISTS read CASCADE")
+            await control.execute("ALTER SCHEMA read RENAME TO read_old")
         await control.execute("ALTER SCHEMA read_next RENAME TO read")
         await control.execute("SELECT pg_notify('tunesmith_applied', '*')")
+    await _drop_old(control)
+
+
+async def _drop_old(control: asyncpg.Connection) -> None:
+    """Apart from the takeover: dropping waits for queries under way, renaming for none."""
+    for _ in range(DROP_ATTEMPTS):
+        try:
+            await control.execute("DROP SCHEMA IF EXISTS read_old CASCADE")
+        except asyncpg.DeadlockDetectedError:
+            continue
+        return
 
 
 async def serve(log: Log, dsn: str, stop: asyncio.Event) -> None:
     """The role: build the read model if there is none of this version, then keep it up with the log."""
     await prepare(dsn)
     if not await is_current(dsn):
-        await rebuild(log, dsn)
+        await rebuild(log, dsn, only_if_stale=True)
     partitions = await projected_partitions(log)
     async with pool_for(dsn, "read") as pool, asyncio.TaskGroup() as tasks:
         for partition in partitions:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,6 +24,10 @@ class ObjectMissing(StorageError):
     """There is no such object."""
 
 
+class StorageFull(StorageError):
+    """The object store has no room left."""
+
+
 class Stored(Struct, frozen=True):
     """An object's size in bytes and its SHA-256 in hex."""
 
@@ -39,20 +45,29 @@ class Store:
         self._store: ObjectStore = from_url(url)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
-        """Store a stream in constant memory. Nothing is left when it breaks off."""
+        """Store a stream in constant memory. Broken off, nothing is left and its error comes through."""
         digest, size = hashlib.sha256(), 0
+        broken: Exception | None = None
 
         async def counted() -> AsyncIterator[bytes]:
-            nonlocal size
-            async for chunk in chunks:
-                digest.update(chunk)
-                size += len(chunk)
-                yield chunk
+            nonlocal size, broken
+            try:
+                async for chunk in chunks:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    yield chunk
+            except Exception as error:
+                broken = error  # the store would wrap it into an error of its own
+                raise
 
         try:
             await obstore.put_async(self._store, key, counted(), use_multipart=True, chunk_size=PART_BYTES)
-        except (BaseError, OSError) as error:
-            raise StorageError(f"{key} could not be stored: {error}") from error
+        except Exception as error:
+            if broken is not None:
+                raise broken from None
+            if isinstance(error, (BaseError, OSError)):
+                raise _not_stored(key, error) from error
+            raise
         return Stored(size, digest.hexdigest())
 
     async def put_bytes(self, key: str, content: bytes) -> Stored:
@@ -60,7 +75,7 @@ class Store:
         try:
             await obstore.put_async(self._store, key, content)
         except (BaseError, OSError) as error:
-            raise StorageError(f"{key} could not be stored: {error}") from error
+            raise _not_stored(key, error) from error
         return Stored(len(content), hashlib.sha256(content).hexdigest())
 
     async def put_file(self, key: str, path: Path) -> Stored:
@@ -107,6 +122,12 @@ class Store:
         await self.put_bytes("health", b"ok")
         if await self.get_bytes("health") != b"ok":
             raise StorageError("the object store gave back other bytes than it was given")
+
+
+def _not_stored(key: str, error: Exception) -> StorageError:
+    if os.strerror(errno.ENOSPC) in str(error):
+        return StorageFull(f"{key} could not be stored: no room is left there; free some and try again")
+    return StorageError(f"{key} could not be stored: {error}")
 
 
 async def _chunks_of(path: Path) -> AsyncIterator[bytes]:

@@ -56,7 +56,7 @@ class Child:
                     stdout=out,
                     stderr=out,
                     pass_fds=(writing,),
-                    process_group=0,
+                    start_new_session=True,
                     env=environment,
                 )
         finally:

@@ -106,24 +106,23 @@ async def _take_orders(
 ) -> None:
     """Take the orders for this worker in this session, in order; others are not ours, or of a former life."""
     positions: dict[Any, int] = {}
-    while True:
-        try:
-            for record in await reader.fetch(500, 1.0):
-                positions[record.partition] = record.offset + 1
-                if record.key == worker and record.value is not None:
-                    await _obey(orders.decode(record.value), slots, session)
-        except LogError as error:
-            logger.warning("orders_interrupted", error=str(error))
-            await asyncio.sleep(PAUSE_AFTER_ERROR)
-            with suppress(LogError):
-                resumed = await log.reader(
-                    {
-                        partition: positions.get(partition, Start.END)
-                        for partition in await all_partitions(log, topics.WORK)
-                    }
-                )
-                await reader.close()
-                reader = resumed
+    try:
+        while True:
+            try:
+                for record in await reader.fetch(500, 1.0):
+                    positions[record.partition] = record.offset + 1
+                    if record.key == worker and record.value is not None:
+                        await _obey(orders.decode(record.value), slots, session)
+            except LogError as error:
+                logger.warning("orders_interrupted", error=str(error))
+                await asyncio.sleep(PAUSE_AFTER_ERROR)
+                with suppress(LogError):
+                    partitions = await all_partitions(log, topics.WORK)
+                    resumed = await log.reader({one: positions.get(one, Start.END) for one in partitions})
+                    await reader.close()
+                    reader = resumed
+    finally:
+        await reader.close()
 
 
 async def _obey(order: RunAttempt | StopAttempt, slots: list[WarmSlot], session: str) -> None:

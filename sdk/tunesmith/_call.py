@@ -33,11 +33,10 @@ LONGEST_QUOTE = 200
 
 @dataclass(frozen=True)
 class Form:
-    """A multipart upload: `file` is read anew from `start` for each try."""
+    """A multipart upload: `file` is read from its beginning for each try."""
 
     file: IO[bytes]
     filename: str
-    start: int
     fields: Mapping[str, str]
 
 
@@ -67,7 +66,7 @@ class Call:
     def body(self) -> dict[str, Any]:
         """The body, as arguments of httpx; a form's file is wound back."""
         if self.form is not None:
-            self.form.file.seek(self.form.start)
+            self.form.file.seek(0)
             content = (self.form.filename, self.form.file, "application/octet-stream")
             return {"files": {"file": content}, "data": dict(self.form.fields)}
         return {} if self.json is None else {"json": self.json}
@@ -98,7 +97,8 @@ def json_object(response: httpx.Response) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise APIError(
             f"{response.request.method} {response.request.url} answered {response.status_code} with "
-            f"something that is no JSON object: {_quoted(response)}; is base_url the address of a Tunesmith service?",
+            f"something that is no JSON object: {_quoted(response)}; is base_url the address of a Tunesmith "
+            "service?",
             status_code=response.status_code,
             request_id=response.headers.get("x-request-id"),
         )

@@ -19,11 +19,11 @@ def form_of(
     """The upload form of a file, which is open meanwhile. Raises OSError, TypeError, ValueError."""
     fields = {"purpose": purpose}
     if isinstance(file, bytes):
-        yield Form(io.BytesIO(file), filename or "upload.jsonl", 0, fields)
+        yield Form(io.BytesIO(file), filename or "upload.jsonl", fields)
     elif isinstance(file, (str, os.PathLike)):
         path = Path(file)
         with path.open("rb") as opened:
-            yield Form(opened, filename or path.name, 0, fields)
+            yield Form(opened, filename or path.name, fields)
     else:
         if not hasattr(file, "read") or isinstance(file.read(0), str):
             raise TypeError(
@@ -33,4 +33,4 @@ def form_of(
             raise ValueError("file cannot be read twice, as a retry may have to: give a path, or its bytes")
         name = getattr(file, "name", None)
         own = Path(name).name if isinstance(name, str) else "upload.jsonl"
-        yield Form(file, filename or own, file.tell(), fields)
+        yield Form(file, filename or own, fields)

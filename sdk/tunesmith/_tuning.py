@@ -29,7 +29,7 @@ class TuningFields:
 
     @property
     def phase(self) -> str | None:
-        """What happens inside the status: `queued`, `loading`, `training`, `saving`; None once it has ended."""
+        """What happens inside the status: `queued`, `loading`, `training` and such; None once it ended."""
         return self._data.get("phase")
 
     @property

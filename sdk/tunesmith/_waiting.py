@@ -55,14 +55,14 @@ class Curve:
 
     def __init__(self, after_step: int = 0) -> None:
         self.after_step = after_step
-        self._attempt: int | None = None
+        self._attempt = 0
         self._told_from = 0
 
     def restarted(self, attempt: int | None, rows: list[StepMetric]) -> bool:
         """Whether a later attempt has begun: its steps may lie before `after_step`, which then is 0 again."""
         newest = max([attempt or 0, *(row.attempt or 0 for row in rows)])
-        if self._attempt is None or newest <= self._attempt:
-            self._attempt = max(newest, self._attempt or 0)
+        if self._attempt == 0 or newest <= self._attempt:
+            self._attempt = max(newest, self._attempt)
             return False
         self._attempt = self._told_from = newest
         self.after_step = 0

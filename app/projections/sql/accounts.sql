@@ -3,7 +3,7 @@ SELECT id, version, state FROM accounts WHERE id = ANY($1::text[]) FOR UPDATE;
 
 -- name: upsert
 INSERT INTO accounts (id, version, suspended, created_at, state)
-SELECT * FROM unnest($1::text[], $2::int[], $3::boolean[], $4::timestamptz[], $5::jsonb[])
+SELECT * FROM unnest($1::text[], $2::int[], $3::boolean[], $4::timestamptz[], $5::json[])
 ON CONFLICT (id) DO UPDATE SET version = excluded.version, suspended = excluded.suspended, state = excluded.state
 WHERE accounts.version < excluded.version;
 

@@ -8,7 +8,7 @@ INSERT INTO checkpoints (topic, partition, next_offset) VALUES ($1, $2, 0) ON CO
 UPDATE checkpoints SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3;
 
 -- name: hold
-SELECT topic, partition, next_offset FROM read.checkpoints FOR UPDATE;
+LOCK TABLE read.checkpoints IN ACCESS EXCLUSIVE MODE;
 
--- name: building
-SELECT topic, partition, next_offset FROM read_next.checkpoints;
+-- name: held
+SELECT topic, partition, next_offset FROM read.checkpoints;

@@ -1,13 +1,13 @@
 -- name: add_steps
 INSERT INTO tuning_steps (tuning_id, step, attempt, at, metric)
-SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::timestamptz[], $5::jsonb[])
+SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::timestamptz[], $5::json[])
 ON CONFLICT (tuning_id, step) DO UPDATE SET
     attempt = excluded.attempt, at = excluded.at, metric = excluded.metric
 WHERE tuning_steps.attempt <= excluded.attempt;
 
 -- name: progress
 INSERT INTO tuning_progress (tuning_id, attempt, phase, last_step, updated_at)
-SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::jsonb[], $5::timestamptz[])
+SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::json[], $5::timestamptz[])
 ON CONFLICT (tuning_id) DO UPDATE SET
     attempt = excluded.attempt,
     phase = excluded.phase,

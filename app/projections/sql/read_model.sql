@@ -1,4 +1,5 @@
--- The read model, made in the schema that search_path names. `state` is the fold of the aggregate's events.
+-- The read model, made in the schema that search_path names. `state` is the fold of the aggregate's events,
+-- json and not jsonb: it is never looked into here, and jsonb would refuse a NUL that somebody's text holds.
 CREATE TABLE meta (
     fingerprint text NOT NULL
 );
@@ -20,7 +21,7 @@ CREATE TABLE tunings (
     started_at timestamptz,
     finished_at timestamptz,
     metadata jsonb NOT NULL,
-    state jsonb NOT NULL
+    state json NOT NULL
 );
 CREATE INDEX tunings_newest ON tunings (account_id, created_at DESC, id DESC);
 CREATE INDEX tunings_by_status ON tunings (account_id, status, created_at DESC, id DESC);
@@ -33,7 +34,7 @@ CREATE TABLE files (
     purpose text NOT NULL,
     status text NOT NULL,
     created_at timestamptz NOT NULL,
-    state jsonb NOT NULL
+    state json NOT NULL
 );
 CREATE INDEX files_newest ON files (account_id, created_at DESC, id DESC);
 
@@ -54,7 +55,7 @@ CREATE TABLE models (
     version integer NOT NULL,
     created_at timestamptz NOT NULL,
     archived boolean NOT NULL,
-    state jsonb NOT NULL
+    state json NOT NULL
 );
 
 CREATE TABLE tuned_models (
@@ -70,7 +71,7 @@ CREATE TABLE accounts (
     version integer NOT NULL,
     suspended boolean NOT NULL,
     created_at timestamptz NOT NULL,
-    state jsonb NOT NULL
+    state json NOT NULL
 );
 
 CREATE TABLE api_keys (
@@ -89,7 +90,7 @@ CREATE TABLE tuning_steps (
     step integer NOT NULL,
     attempt integer NOT NULL,
     at timestamptz NOT NULL,
-    metric jsonb NOT NULL,
+    metric json NOT NULL,
     PRIMARY KEY (tuning_id, step)
 );
 
@@ -97,7 +98,7 @@ CREATE TABLE tuning_progress (
     tuning_id text PRIMARY KEY,
     attempt integer NOT NULL,
     phase text NOT NULL,
-    last_step jsonb,
+    last_step json,
     updated_at timestamptz NOT NULL
 );
 

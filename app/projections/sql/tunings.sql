@@ -5,7 +5,7 @@ SELECT id, version, state FROM tunings WHERE id = ANY($1::text[]) FOR UPDATE;
 INSERT INTO tunings (id, version, account_id, status, model, created_at, started_at, finished_at, metadata, state)
 SELECT * FROM unnest(
     $1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-    $8::timestamptz[], $9::jsonb[], $10::jsonb[])
+    $8::timestamptz[], $9::jsonb[], $10::json[])
 ON CONFLICT (id) DO UPDATE SET
     version = excluded.version, status = excluded.status, started_at = excluded.started_at,
     finished_at = excluded.finished_at, metadata = excluded.metadata, state = excluded.state

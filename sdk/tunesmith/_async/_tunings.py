@@ -228,7 +228,7 @@ class AsyncTuningResource:
     async def download_adapter(self, job_id: str, target: str | os.PathLike[str]) -> Path:
         """Unpack a succeeded job's adapter into the folder `target`, ready for PEFT.
 
-        A new folder appears only once it is complete; in one that exists, files of the same name are replaced.
+        A new folder appears only once it is complete; in one that exists, namesakes are replaced.
 
         Raises:
             InvalidRequestError: The job has not succeeded.

@@ -38,7 +38,7 @@ class FileResource:
         `check`), and `uploaded` while a long check goes on (see `wait_until_processed`).
 
         Args:
-            file: A path, bytes, or a file opened with mode "rb".
+            file: A path, bytes, or a file opened with mode "rb", which is sent from its beginning.
             purpose: What it is for.
             filename: Its name at the service; the file's own otherwise.
             idempotency_key: Makes repeated uploads of the same file one; otherwise each is its own.

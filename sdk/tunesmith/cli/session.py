@@ -1,0 +1,68 @@
+"""What every command has: a client of the service, and the two ways to print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tunesmith import TuningClient
+from tunesmith.cli.config import Login, login_path, read_login
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, job-….", show_default=False)]
+FileId = Annotated[str, typer.Argument(metavar="FILE", help="Id of a file, file-….", show_default=False)]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was given before the command."""
+
+    base_url: str | None
+    api_key: str | None
+    timeout: float
+
+
+def connect(context: typer.Context) -> TuningClient:
+    """A client as the options, the environment and the stored login say, in this order."""
+    options: Options = context.obj
+    stored = read_login(login_path())
+    key, url = options.api_key, options.base_url
+    if key is None and url is None and not os.environ.get("TUNESMITH_BASE_URL"):
+        url = stored.base_url
+    if key is None and not os.environ.get("TUNESMITH_API_KEY") and _same_service(url, stored):
+        key = stored.api_key
+    return TuningClient(key, url, options.timeout)
+
+
+def _same_service(url: str | None, stored: Login) -> bool:
+    """Whether the stored key is meant for this service: it is never sent to another."""
+    chosen = url or os.environ.get("TUNESMITH_BASE_URL")
+    return chosen is None or chosen.rstrip("/") == (stored.base_url or "").rstrip("/")
+
+
+def out() -> Console:
+    """The console of results."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A remark beside the result, on stderr, so that what is piped on stays clean."""
+    typer.echo(text, err=True)
+
+
+def complain(text: str) -> None:
+    """An error, as one line on stderr."""
+    typer.secho("tunesmith: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(" ".join(text.split()), err=True)
+
+
+def print_json(value: Mapping[str, Any] | list[Any], *, compact: bool = False) -> None:
+    """A result as JSON; `compact` keeps it on one line."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=None if compact else 2))
