@@ -55,42 +55,54 @@ async def serve(
 ) -> None:
     """The role: answer requests until `stop`, then finish those in flight. Raises `PortInUse`."""
     listening = _listen(settings.host, settings.port)
-    port = listening.getsockname()[1]
-    async with asyncpg.create_pool(
-        dsn, min_size=2, max_size=POOL_SIZE, command_timeout=10, server_settings={"search_path": "read"}
-    ) as pool:
-        commands = Commands(log, dsn, pool)
-        await commands.start()
-        fleet = Fleet(settings.lease_seconds)
-        following = asyncio.create_task(fleet.follow(log))
-        app = create_app(Service(settings, pool, store, commands), fleet, log)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="on",
-                timeout_graceful_shutdown=int(settings.drain_seconds),
-                server_header=False,
-                h11_max_incomplete_event_size=64 * 1024,
-            )
+    address = f"http://{settings.host}:{listening.getsockname()[1]}"
+    with listening:
+        async with asyncpg.create_pool(
+            dsn, min_size=2, max_size=POOL_SIZE, command_timeout=10, server_settings={"search_path": "read"}
+        ) as pool:
+            commands, fleet = Commands(log, dsn, pool), Fleet(settings.lease_seconds)
+            await commands.start()
+            following = asyncio.create_task(fleet.follow(log))
+            try:
+                app = create_app(Service(settings, pool, store, commands), fleet, log)
+                await _answer(app, listening, settings.drain_seconds, stop, lambda: on_listening(address))
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+                await commands.close()
+
+
+async def _answer(
+    app: ASGIApp,
+    listening: socket.socket,
+    drain_seconds: float,
+    stop: asyncio.Event,
+    on_listening: Callable[[], None],
+) -> None:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=int(drain_seconds),
+            server_header=False,
+            h11_max_incomplete_event_size=64 * 1024,
         )
-        # `serve` would take the signals for itself; they are the process's.
-        serving = asyncio.create_task(server._serve(sockets=[listening]))
-        try:
-            while not server.started and not serving.done():
-                await asyncio.sleep(0.01)
-            if server.started:
-                on_listening(f"http://{settings.host}:{port}")
-            stopped = asyncio.create_task(stop.wait())
-            await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            server.should_exit = True
-            await serving
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-            await commands.close()
+    )
+    # `serve` would take the signals for itself; they are the process's.
+    serving = asyncio.create_task(server._serve(sockets=[listening]))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if server.started:
+            on_listening()
+        await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        server.should_exit = True
+        await serving
 
 
 def _listen(host: str, port: int) -> socket.socket:

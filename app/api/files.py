@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import msgspec
 from litestar import Request, Response, delete, get, post
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from app.api.errors import ApiError, Fault, invalid, missing
@@ -130,7 +131,7 @@ async def list_files(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 @get("/v1/files/{id:str}", operation_id="getFile")
-async def retrieve(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
+async def retrieve(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
     """One file, uploaded or made by a tuning."""
     session = await opened(request, "read")
     if (result := await _result(session, id)) is not None:
@@ -139,7 +140,7 @@ async def retrieve(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
 
 
 @get("/v1/files/{id:str}/check", operation_id="getFileCheck")
-async def check(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
+async def check(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
     """Every fault that the check of the file found, and its statistics."""
     session = await opened(request, "read")
     file = await _file(session, id)
@@ -153,7 +154,7 @@ async def check(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
 
 
 @get("/v1/files/{id:str}/content", operation_id="getFileContent")
-async def content(request: Request[Any, Any, Any], id: str) -> Stream:
+async def content(request: Request[Any, Any, Any], id: FromPath[str]) -> Stream:
     """The file's bytes."""
     session = await opened(request, "read")
     if (result := await _result(session, id)) is not None:
@@ -181,7 +182,7 @@ async def content(request: Request[Any, Any, Any], id: str) -> Stream:
 
 
 @delete("/v1/files/{id:str}", status_code=200, operation_id="deleteFile")
-async def remove(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
+async def remove(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
     """Take a file out of use; running tunings keep what they read."""
     session = await opened(request, "write")
     if await _result(session, id) is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, get
+from litestar.params import FromPath
 
 from app.api.errors import missing
 from app.api.session import opened
@@ -27,7 +28,7 @@ async def list_models(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 @get("/v1/models/{id:str}", operation_id="getModel")
-async def retrieve(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
+async def retrieve(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
     """One model."""
     session = await opened(request, "read")
     row = await session.service.pool.fetchrow("SELECT state FROM models WHERE id = $1 AND NOT archived", id)

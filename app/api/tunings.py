@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 from litestar import Request, Response, delete, get, post
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from app.api.commands import VISIBLE_WITHIN, Unanswered
@@ -204,7 +205,7 @@ async def _file(session: Session, id: str | None, param: str, faults: list[Fault
 
 
 @get("/v1/tunings.get/{id:str}", operation_id="getTuning")
-async def retrieve(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
+async def retrieve(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
     """One tuning as the read model has it."""
     session = await opened(request, "read")
     return _view(await _row(session.service, session.caller.account_id, id))
@@ -268,7 +269,7 @@ async def list_tunings(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 @delete("/v1/tunings.cancel/{id:str}", status_code=200, operation_id="cancelTuning")
-async def cancel(request: Request[Any, Any, Any], id: str) -> Response[Any]:
+async def cancel(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[Any]:
     """End a tuning at once; one that is cancelled already stays so."""
     session = await opened(request, "write")
     await _row(session.service, session.caller.account_id, id)
@@ -278,7 +279,7 @@ async def cancel(request: Request[Any, Any, Any], id: str) -> Response[Any]:
 
 
 @get("/v1/tunings.metrics/{id:str}", operation_id="getTuningMetrics")
-async def metrics(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
+async def metrics(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
     """The loss curve: steps behind `after_step`, in order."""
     session = await opened(request, "read")
     row = await _row(session.service, session.caller.account_id, id)
@@ -300,7 +301,7 @@ async def metrics(request: Request[Any, Any, Any], id: str) -> dict[str, Any]:
 
 
 @get("/v1/tunings.adapter/{id:str}", operation_id="downloadAdapter")
-async def adapter(request: Request[Any, Any, Any], id: str) -> Stream:
+async def adapter(request: Request[Any, Any, Any], id: FromPath[str]) -> Stream:
     """The adapter as a tar.gz that stock PEFT loads once it is unpacked."""
     session = await opened(request, "read")
     tuning = msgspec.json.decode(

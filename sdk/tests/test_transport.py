@@ -213,7 +213,8 @@ def test_the_environment_says_where_and_with_which_key(
         ("sk-\nx", None, ValueError, "no key has"),
         ("sk-ключ", None, ValueError, "no key has"),
         ("sk-1", "localhost:8000", ValueError, "http://"),
-        ("sk-1", "http://[", ValueError, "base_url"),
+        ("sk-1", "http://gpu-box:port", ValueError, "base_url"),
+        ("sk-1", "https://", ValueError, "names no host"),
     ],
 )
 def test_what_cannot_work_is_refused_when_the_client_is_made(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
+from functools import cache
 
 import httpx
 
@@ -16,15 +18,17 @@ DEFAULT_MAX_RETRIES = 3
 
 def chosen_base_url(given: str | None, env: Mapping[str, str] = os.environ) -> str:
     """The service's address without a trailing slash. Raises ValueError when it is no http(s) address."""
-    url = (given or env.get("TUNESMITH_BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
+    url = (given or env.get("TUNESMITH_BASE_URL") or DEFAULT_BASE_URL).strip()
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"base_url is {url!r}: it must begin with http:// or https://")
     try:
-        httpx.URL(url)
+        host = httpx.URL(url).host
     except httpx.InvalidURL as error:
         raise ValueError(f"base_url is {url!r}: {error}") from error
+    if not host:
+        raise ValueError(f"base_url is {url!r}: it names no host")
     # Clients of this kind often want the version in the address; here each path has it.
-    return url.removesuffix("/v1")
+    return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
 def chosen_api_key(given: str | None, env: Mapping[str, str] = os.environ) -> str:
@@ -42,3 +46,9 @@ def checked_attempts(max_retries: int) -> int:
     if max_retries < 1:
         raise ValueError(f"max_retries is {max_retries}: it counts all tries, so it must be at least 1")
     return max_retries
+
+
+@cache
+def ssl_context() -> ssl.SSLContext:
+    """httpx's own way to check certificates, made once: it takes longer than a call."""
+    return httpx.create_ssl_context()

@@ -22,6 +22,7 @@ from tunesmith._settings import (
     checked_attempts,
     chosen_api_key,
     chosen_base_url,
+    ssl_context,
 )
 
 if sys.version_info >= (3, 11):
@@ -66,7 +67,7 @@ class AsyncTuningClient:
         self.max_retries = checked_attempts(max_retries)
         self._owns_http = http_client is None
         self._transport = AsyncTransport(
-            http_client if http_client is not None else httpx.AsyncClient(),
+            http_client if http_client is not None else httpx.AsyncClient(verify=ssl_context()),
             base_url=self.base_url,
             headers={
                 "authorization": f"Bearer {self.api_key}",

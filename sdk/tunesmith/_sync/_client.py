@@ -19,6 +19,7 @@ from tunesmith._settings import (
     checked_attempts,
     chosen_api_key,
     chosen_base_url,
+    ssl_context,
 )
 from tunesmith._sync._files import FileResource
 from tunesmith._sync._models import ModelResource
@@ -67,7 +68,7 @@ class TuningClient:
         self.max_retries = checked_attempts(max_retries)
         self._owns_http = http_client is None
         self._transport = Transport(
-            http_client if http_client is not None else httpx.Client(),
+            http_client if http_client is not None else httpx.Client(verify=ssl_context()),
             base_url=self.base_url,
             headers={
                 "authorization": f"Bearer {self.api_key}",

@@ -33,7 +33,7 @@ app.add_typer(models.app, name="models")
 app.command("login")(login)
 app.command("logout")(logout)
 
-# By its version, Typer carries a click of its own or uses click: its classes are found through what it exports.
+# Typer carries a click of its own or uses click, by its version: found through what it exports.
 CommandLineError = cast("type[Any]", typer.BadParameter.__mro__[2])
 
 

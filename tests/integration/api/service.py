@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from app.api import app as api
 from app.catalogue.catalogue import CATALOGUE
@@ -143,7 +143,7 @@ async def running(
             roles.create_task(check_files.serve(log, dsn, store, stop))
         serving = roles.create_task(api.serve(given, log, dsn, store, stop, url.set_result))
         try:
-            await asyncio.wait([url, serving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([asyncio.ensure_future(url), serving], return_when=asyncio.FIRST_COMPLETED)
             account, key = derive_id("acct", uuid4().hex), f"sk-{uuid4().hex}"
             service = Running(await url, log, dsn, store, given, folder, account, key)
             await _account(log, account, key, ("read", "write"))
@@ -170,8 +170,3 @@ async def uploaded(client: httpx.AsyncClient, content: bytes = ROW * 8) -> str:
     assert answer.status_code == 201, answer.text
     assert answer.json()["status"] == "processed", answer.text
     return str(answer.json()["id"])
-
-
-def copied(running: Running, **changes: Any) -> Running:
-    """The same service, told of differently."""
-    return structs.replace(running, **changes)

@@ -41,9 +41,10 @@ async def test_a_created_tuning_shows_what_was_asked_for_and_every_default(clien
     assert (job["status"], job["phase"], job["version"]) == ("pending", "queued", 1)
     assert (job["model"], job["training_file"], job["validation_file"]) == (MODEL, file, None)
     assert (job["suffix"], job["seed"], job["priority"], job["metadata"]) == ("mails", 7, 3, {"team": "a"})
-    assert job["hyperparameters"] | {"rank": 8, "alpha": 16.0, "epochs": 3, "batch_size": 1} == job[
-        "hyperparameters"
-    ]
+    assert (
+        job["hyperparameters"] | {"rank": 8, "alpha": 16.0, "epochs": 3, "batch_size": 1}
+        == job["hyperparameters"]
+    )
     for empty in ("metrics", "fine_tuned_model", "error", "started_at", "finished_at", "attempt"):
         assert job[empty] is None
     assert job["result_files"] == []

@@ -1,0 +1,91 @@
+# `make` or `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+BIN := .venv/bin
+export PYTHON
+
+##@ Use it
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: ## set up .venv; the commands are then .venv/bin/tunesmith-server and .venv/bin/tunesmith
+	@scripts/install.sh runtime
+
+.PHONY: demo
+demo: install ## fine-tune a small model on order mails, through the whole service
+	@$(BIN)/python -m examples.order_mails.demo
+
+##@ Work on it
+
+.PHONY: install-dev
+install-dev: ## set up .venv with the developers' tools as well
+	@scripts/install.sh dev
+
+.PHONY: check
+check: check-format check-lint check-types check-rooms check-sdk check-deployment ## all of the static checks
+
+.PHONY: check-format
+check-format: install-dev
+	$(BIN)/ruff format --check .
+
+.PHONY: check-lint
+check-lint: install-dev
+	$(BIN)/ruff check .
+
+.PHONY: check-types
+check-types: install-dev
+	$(BIN)/mypy app tests examples scripts sdk/tunesmith
+	cd sdk && ../$(BIN)/mypy --config-file ../pyproject.toml tests
+
+.PHONY: check-rooms
+check-rooms: install-dev
+	$(BIN)/lint-imports
+
+.PHONY: check-sdk
+check-sdk: install-dev
+	$(BIN)/python scripts/unasync.py --check
+
+.PHONY: check-deployment
+check-deployment: install-dev
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/hadolint Dockerfile
+
+.PHONY: format
+format: install-dev ## format, and fix what can be fixed without thought
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: test
+test: install-dev ## the whole test suite, real broker and database included (ARGS=… for pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-fast
+test-fast: install-dev ## the tests that start no server (ARGS=… for pytest)
+	$(BIN)/python -m pytest tests/unit sdk/tests $(ARGS)
+
+.PHONY: requirements
+requirements: install-dev ## resolve requirements/*.txt anew (UPGRADE=--upgrade for the newest versions)
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+		requirements/uv.in -o requirements/uv.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+		pyproject.toml sdk/pyproject.toml --extra cli --group build -o requirements/runtime.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+		pyproject.toml sdk/pyproject.toml --extra cli --group build --group dev -c requirements/runtime.txt \
+		-o requirements/dev.txt
+
+.PHONY: jars-lock
+jars-lock: install-dev ## resolve the Kafka broker's jars anew into infra/kafka/jars.lock.toml
+	$(BIN)/python scripts/lock_jars.py
+
+.PHONY: clean
+clean: ## remove .venv and what tools left; the data folder .tunesmith stays
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,216 @@
+"""Every refusal has one form, whatever is wrong and whoever notices."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from app.domain.accounts import IssueKey, RevokeKey
+from app.domain.ids import derive_id
+from tests.integration.api.service import MODEL, ROW, Running, open_account, until, uploaded
+
+CREATE = "/v1/tunings.create"
+JSON = {"content-type": "application/json"}
+
+
+def checked(answer: httpx.Response, status: int, type: str, code: str | None = None) -> dict[str, Any]:
+    """The error of an answer, which must be as the contract says."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.headers["x-request-id"].startswith("req-")
+    assert set(answer.json()) == {"error"}
+    error = answer.json()["error"]
+    assert set(error) - {"errors"} == {"type", "message", "code", "param"}
+    assert error["type"] == type
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    if code is not None:
+        assert error["code"] == code
+    return dict(error)
+
+
+async def test_an_unknown_route_is_404(client: httpx.AsyncClient) -> None:
+    for path in ("/v1/nothing", "/", "/v1/tunings.get/", "/v1/tunings.get/a/b"):
+        checked(await client.get(path), 404, "not_found_error", "unknown_route")
+
+
+async def test_a_method_that_a_route_does_not_take_is_405(client: httpx.AsyncClient) -> None:
+    for method, path in (
+        ("GET", CREATE),
+        ("POST", "/v1/models"),
+        ("PATCH", "/health"),
+        ("PUT", "/v1/files/x"),
+    ):
+        answer = await client.request(method, path)
+        checked(answer, 405, "invalid_request_error", "method_not_allowed")
+        assert answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/tunings.get/{}",
+        "/v1/tunings.metrics/{}",
+        "/v1/tunings.adapter/{}",
+        "/v1/files/{}",
+        "/v1/files/{}/content",
+        "/v1/files/{}/check",
+        "/v1/models/{}",
+    ],
+)
+@pytest.mark.parametrize("id", ["job-none", "%00", "a%00b", "%ff", "%F0%9F%98%80", "x" * 4000, "' OR 1=1 --"])
+async def test_an_id_in_the_path_of_whatever_form_that_is_not_there_is_404(
+    client: httpx.AsyncClient, path: str, id: str
+) -> None:
+    checked(await client.get(path.format(id)), 404, "not_found_error", "not_found")
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Basic dTpw", "Bearer sk-unknown", "Bearer \xff\xfe"]
+)
+async def test_no_key_or_an_unknown_one_is_401(service: Running, header: str | None) -> None:
+    headers = {"authorization": header.encode("latin-1")} if header is not None else {}
+    async with httpx.AsyncClient(base_url=service.url) as nobody:
+        for method, path in (("GET", "/v1/tunings.list"), ("POST", CREATE), ("POST", "/v1/files")):
+            answer = await nobody.request(method, path, headers=headers)
+            checked(answer, 401, "authentication_error", "invalid_api_key")
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_revoked_key_is_401(service: Running, client: httpx.AsyncClient) -> None:
+    key_id = derive_id("key", service.key)
+    await service.send("accounts", service.account, RevokeKey(key_id))
+
+    async def refused() -> bool:
+        return (await client.get("/v1/models")).status_code == 401
+
+    await until(refused)
+    checked(await client.get("/v1/models"), 401, "authentication_error", "invalid_api_key")
+
+
+async def test_an_expired_key_is_401(service: Running) -> None:
+    import hashlib
+    from datetime import UTC, datetime
+
+    issue = IssueKey(
+        "key-old", hashlib.sha256(b"sk-old").hexdigest(), expires_at=datetime(2020, 1, 1, tzinfo=UTC)
+    )
+    await service.send("accounts", service.account, issue)
+
+    async def known() -> bool:
+        return bool(await service.sql("SELECT 1 FROM api_keys WHERE id = 'key-old'"))
+
+    await until(known)
+    async with service.client("sk-old") as late:
+        error = checked(await late.get("/v1/models"), 401, "authentication_error", "invalid_api_key")
+        assert "expired" in error["message"]
+
+
+async def test_a_suspended_account_is_403(service: Running) -> None:
+    async with service.client(await open_account(service, suspended=True)) as suspended:
+        for method, path in (("GET", "/v1/tunings.list"), ("POST", CREATE), ("POST", "/v1/files")):
+            answer = await suspended.request(method, path)
+            checked(answer, 403, "permission_error", "account_suspended")
+
+
+async def test_a_key_that_may_only_read_is_403_for_what_changes(service: Running) -> None:
+    async with service.client(await open_account(service, "read")) as reader:
+        assert (await reader.get("/v1/models")).status_code == 200
+        for method, path in (("POST", CREATE), ("POST", "/v1/files"), ("DELETE", "/v1/tunings.cancel/job-x")):
+            checked(await reader.request(method, path), 403, "permission_error", "missing_scope")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b"[]",
+        b'"text"',
+        b"null",
+        b"\xff\xfe",
+        b'{"a": "\\ud800"}',
+        b'{"a": 1e999}',
+        b'{"a": NaN}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a":' * 900 + b"1" + b"}" * 900,
+        b'{"seed": ' + b"9" * 5000 + b"}",
+    ],
+)
+async def test_a_body_that_is_no_json_object_is_400(client: httpx.AsyncClient, body: bytes) -> None:
+    checked(await client.post(CREATE, content=body, headers=JSON), 400, "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"seed": 10**30}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"priority": 10**19}, "priority"),
+        ({"hyperparameters": {"epochs": 10**30}}, "hyperparameters.epochs"),
+        ({"hyperparameters": {"rank": True}}, "hyperparameters.rank"),
+        ({"hyperparameters": {"learning_rate": "fast"}}, "hyperparameters.learning_rate"),
+        ({"hyperparameters": {"max_length": 10**6}}, "hyperparameters.max_length"),
+        ({"hyperparameters": {"lora": 3}}, "hyperparameters.lora"),
+        ({"hyperparameters": []}, "hyperparameters"),
+        ({"suffix": "a b"}, "suffix"),
+        ({"suffix": "x" * 65}, "suffix"),
+        ({"metadata": {"a": "\x00"}}, "metadata"),
+        ({"metadata": {"\x00": "a"}}, "metadata"),
+        ({"metadata": {str(number): "" for number in range(17)}}, "metadata"),
+        ({"metadata": {"a": 1}}, "metadata"),
+        ({"model": ""}, "model"),
+        ({"model": "\x00"}, "model"),
+        ({"training_file": None}, "training_file"),
+        ({"training_file": "\x00"}, "training_file"),
+        ({"validation_file": "file-none"}, "validation_file"),
+        ({"method": "dpo"}, "method"),
+        ({"\x00": 1}, "\x00"),
+    ],
+)
+async def test_a_field_that_cannot_be_is_named(
+    client: httpx.AsyncClient, fields: dict[str, Any], param: str
+) -> None:
+    body = {"model": MODEL, "training_file": await uploaded(client)} | fields
+    answer = await client.post(CREATE, content=json.dumps(body), headers=JSON)
+    assert checked(answer, 400, "invalid_request_error")["param"] == param
+
+
+async def test_another_media_type_is_415(client: httpx.AsyncClient) -> None:
+    for headers in ({"content-type": "text/plain"}, {"content-type": "multipart/form-data; boundary=x"}, {}):
+        answer = await client.post(CREATE, content=b"{}", headers=headers)
+        checked(answer, 415, "invalid_request_error", "unsupported_media_type")
+    checked(await client.post("/v1/files", content=b"{}", headers=JSON), 415, "invalid_request_error")
+
+
+async def test_a_json_body_too_large_is_413(client: httpx.AsyncClient) -> None:
+    body = b'{"model": "' + b"x" * 1024**2 + b'"}'
+    answer = await client.post(CREATE, content=body, headers=JSON)
+    checked(answer, 413, "invalid_request_error", "body_too_large")
+
+
+async def test_what_nobody_foresaw_is_500_and_the_answer_does_not_say_what(
+    service: Running, client: httpx.AsyncClient
+) -> None:
+    file = await uploaded(client)
+    job = (await client.post(CREATE, json={"model": MODEL, "training_file": file})).json()
+    await service.sql("UPDATE tunings SET state = '{\"secret\": 1}' RETURNING 1")
+    error = checked(await client.get(f"/v1/tunings.get/{job['id']}"), 500, "server_error", "internal_error")
+    assert "secret" not in error["message"]
+
+
+async def test_every_request_has_an_id_of_its_own(client: httpx.AsyncClient) -> None:
+    answers = [await client.get(path) for path in ("/v1/models", "/v1/models", "/livez", "/nothing")]
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 4
+
+
+async def test_a_query_with_a_nul_is_400(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/files", files={"file": ("a.jsonl", ROW)})
+    for path in ("/v1/tunings.list?metadata[a]=%00", "/v1/files?purpose=%00", "/v1/tunings.list?status=%00"):
+        checked(await client.get(path), 400, "invalid_request_error")
