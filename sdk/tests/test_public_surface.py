@@ -21,8 +21,8 @@ SDK = Path(__file__).parents[1]
 NAMES = """
     APIConnectionError APIError APITimeoutError AsyncPage AsyncTuningClient AsyncTuningJob AsyncTuningUpdate
     AuthenticationError ConflictError DeletedFile ErrorType File FileCheck FileFault Health Hyperparameters
-    InvalidRequestError JobStatus Model NotFoundError Page PermissionError QueuePlace RateLimitError ServerError
-    StepMetric TimeoutError TuningClient TuningFailure TuningJob TuningMetrics TuningUpdate __version__
+    InvalidRequestError JobStatus Model NotFoundError Page PermissionError QueuePlace RateLimitError
+    ServerError StepMetric TimeoutError TuningClient TuningFailure TuningJob TuningMetrics TuningUpdate __version__
     retry_with_exponential_backoff
 """
 

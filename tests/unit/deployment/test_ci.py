@@ -14,7 +14,11 @@ FAILED = "=================== 1 failed, 11 passed in 3.45s ==================="
 MAKE = """#!/bin/sh
 case "$*" in
     *check*) echo "linting"; exit {check} ;;
-    *test*) echo "=== test session starts ==="; echo "{closing}"; echo "make: *** [test] Error" >&2; exit {test} ;;
+    *test*)
+        echo "=== test session starts ==="
+        echo "{closing}"
+        echo "make: *** [test] Error" >&2
+        exit {test} ;;
 esac
 """
 

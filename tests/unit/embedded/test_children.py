@@ -12,24 +12,24 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.embedded import children
+from app.embedded import children, die_with_parent
 
 SLEEP = ["/bin/sleep", "600"]
-STUBBORN = [
-    sys.executable,
-    "-c",
-    "import signal, subprocess, sys, time\n"
-    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    "print(subprocess.Popen(['/bin/sleep', '600']).pid, flush=True)\n"
-    "time.sleep(600)",
-]
+STUBBORN_SCRIPT = """
+import signal, subprocess, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(subprocess.Popen(["/bin/sleep", "600"]).pid, flush=True)
+time.sleep(600)
+"""
+STUBBORN = [sys.executable, "-c", STUBBORN_SCRIPT]
 PARENT = """
 import asyncio, signal, sys
 from pathlib import Path
-from app.embedded import children
+from app.embedded import children, die_with_parent
 
 async def main():
-    child = await children.start(["/bin/sleep", "600"], log=Path(sys.argv[1]), on_parents_death=signal.SIGTERM)
+    log = Path(sys.argv[1])
+    child = await children.start(["/bin/sleep", "600"], log=log, on_parents_death=signal.SIGTERM)
     print(child.pid, flush=True)
     await child.wait()
 
@@ -102,7 +102,7 @@ async def test_a_program_that_is_not_there_is_told_in_the_log(tmp_path: Path) ->
 
 
 async def test_nothing_is_started_for_a_parent_that_is_gone_already(tmp_path: Path) -> None:
-    script = children.die_with_parent.__file__
+    script = str(die_with_parent.__file__)
     not_the_parent = "1"
     done = subprocess.run(
         [sys.executable, "-I", "-S", script, "15", not_the_parent, "-", "/bin/touch", str(tmp_path / "made")],
