@@ -1,4 +1,4 @@
-"""Generate the SDK's synchronous client from the asynchronous one: `python scripts/unasync.py [--check]`.
+"""Generate the SDK's client without coroutines from the one with: `python scripts/unasync.py [--check]`.
 
 `sdk/tunesmith/_async/` is written, `sdk/tunesmith/_sync/` made from it line by line and then formatted by ruff.
 With `--check` nothing is written, and the exit code is 1 when something would change.
@@ -42,7 +42,7 @@ def synchronous(text: str, source: str) -> str:
         text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
     lines = []
     for line in text.splitlines(keepends=True):
-        if line in ("import time\n",) and line in lines:
+        if line == "import time\n" and line in lines:
             continue  # the asynchronous module imports both asyncio and time
         lines.append(line)
     return HEAD.format(source=source) + "".join(lines)
@@ -50,7 +50,8 @@ def synchronous(text: str, source: str) -> str:
 
 def formatted(text: str, path: Path) -> str:
     """The text as ruff sorts and formats the file at this path."""
-    for arguments in (["check", "--quiet", "--fix", "--unsafe-fixes", "--select", "I,F401,UP028"], ["format", "--quiet"]):
+    fixes = ["check", "--quiet", "--fix", "--unsafe-fixes", "--select", "I,F401,UP028"]
+    for arguments in (fixes, ["format", "--quiet"]):
         command = [sys.executable, "-m", "ruff", *arguments, "--stdin-filename", str(path), "-"]
         ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         if ran.returncode != 0:

@@ -1,1 +1,1 @@
-"""What a training file is: its formats, its check, its tokens and labels; one truth for upload and training."""
+"""What a training file is: formats, check, tokens and labels; one truth for upload, preview and training."""

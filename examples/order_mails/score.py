@@ -65,3 +65,11 @@ def answers(model_dir: Path, adapter_dir: Path, heldout: Path) -> list[Answer]:
         Answer(row[-2]["content"], row[-1]["content"], said, tuned)
         for row, said, tuned in zip(rows, before, after, strict=True)
     ]
+
+
+if __name__ == "__main__":
+    import dataclasses
+    import sys
+
+    model, adapter, heldout = map(Path, sys.argv[1:])
+    print(json.dumps([dataclasses.asdict(one) for one in answers(model, adapter, heldout)]))

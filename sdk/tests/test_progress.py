@@ -57,7 +57,7 @@ def console(*, terminal: bool, width: int = 120) -> Console:
 
 def printed(to: Console) -> str:
     to.file.flush()
-    return to.file.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    return str(to.file.buffer.getvalue(), "utf-8")  # type: ignore[attr-defined]
 
 
 def test_away_from_a_terminal_each_change_is_a_line(

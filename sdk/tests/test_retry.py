@@ -86,7 +86,7 @@ class Failing:
 
 
 def test_a_function_is_tried_again_on_timeouts_and_broken_connections() -> None:
-    failing, sleeps = Failing(TimeoutError("late"), APIConnectionError("cut")), []
+    failing, sleeps = Failing(TimeoutError("late"), APIConnectionError("cut")), list[float]()
     retried = retry_with_exponential_backoff(failing, sleep=sleeps.append, random=middle)
     assert retried("value") == "value"
     assert (failing.calls, sleeps) == (3, [1.0, 2.0])
@@ -105,7 +105,7 @@ def test_jitter_spreads_from_half_to_one_and_a_half_and_can_be_left_out() -> Non
 
 
 def test_it_decorates_with_arguments_and_keeps_the_functions_name() -> None:
-    failing, sleeps = Failing(*[TimeoutError("late")] * 3), []
+    failing, sleeps = Failing(*[TimeoutError("late")] * 3), list[float]()
 
     @retry_with_exponential_backoff(
         max_retries=4, initial_delay=0.1, exponential_base=3.0, sleep=sleeps.append, random=middle
@@ -120,7 +120,7 @@ def test_it_decorates_with_arguments_and_keeps_the_functions_name() -> None:
 
 
 def test_the_last_error_comes_through_and_other_errors_at_once() -> None:
-    failing, sleeps = Failing(*[TimeoutError("late")] * 9), []
+    failing, sleeps = Failing(*[TimeoutError("late")] * 9), list[float]()
     with pytest.raises(TimeoutError, match="late"):
         retry_with_exponential_backoff(failing, max_retries=3, sleep=sleeps.append)()
     assert (failing.calls, len(sleeps)) == (3, 2)
@@ -131,7 +131,7 @@ def test_the_last_error_comes_through_and_other_errors_at_once() -> None:
 
 
 def test_a_coroutine_function_is_awaited_and_tried_again() -> None:
-    failing, sleeps = Failing(APIConnectionError("cut")), []
+    failing, sleeps = Failing(APIConnectionError("cut")), list[float]()
 
     async def pause(seconds: float) -> None:
         sleeps.append(seconds)

@@ -116,7 +116,7 @@ def test_a_list_knows_its_next_page(face: Face, server: ScriptedServer, example:
     first = example.page(example.job(id="job-3"), example.job(id="job-2"), more=True, last_id="job-2")
     server.on(LIST, Answer(first), Answer(example.page(example.job())))
     page = face.call(lambda client: client.tunings.list(limit=2, status="running", metadata={"team": "a"}))
-    assert isinstance(page, list)
+    assert issubclass(type(page), list)
     assert [job.id for job in page] == ["job-3", "job-2"]
     assert (page.has_more, page.next_after) == (True, "job-2")
     following = face.call(lambda _: page.next_page())

@@ -2,26 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
 from app.domain.hyperparameters import Hyperparameters
 
+Method = Literal["lora", "qlora"]
+
+
+class PlanError(Exception):
+    """The plan is not one that can be carried out; the sentence says where it is wrong."""
+
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """One attempt at one tuning. Folders and files are local; `device` is `cpu` or `cuda:<n>`."""
+    """One attempt at one tuning. Folders and files are local; `device` is `cpu` or `cuda:<n>`.
+
+    `model_id` and `model_revision` end up in the adapter, `model_dir` never does. An optimizer step takes
+    `hyperparameters.batch_size` rows, in `gradient_accumulation` equal parts. With a `labels_hash` the run fails
+    when what it would train is not what was previewed. File digests are noted in the manifest.
+    """
 
     job_id: str
-    attempt: int
-    seed: int
+    attempt: Annotated[int, Meta(ge=1)]
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
     model_id: str
     model_revision: str
     model_dir: str
     training_file: str
-    validation_file: str | None
+    validation_file: str | None = None
+    training_sha256: str | None = None
+    validation_sha256: str | None = None
     hyperparameters: Hyperparameters
+    target_modules: str | tuple[str, ...] = "all-linear"
+    gradient_accumulation: Annotated[int, Meta(ge=1)] = 1
+    logging_steps: Annotated[int, Meta(ge=1)] = 1
+    labels_hash: str | None = None
     output_dir: str
-    device: str = "cpu"
+    device: Annotated[str, Meta(pattern=r"^(cpu|cuda:\d+)$")] = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.hyperparameters.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"batch_size {self.hyperparameters.batch_size} cannot be taken in "
+                f"{self.gradient_accumulation} equal parts"
+            )
+
+    @property
+    def method(self) -> Method:
+        """QLoRA is LoRA on a base model that is held in 4 bits."""
+        return "qlora" if self.hyperparameters.use_quantization else "lora"
+
+    @property
+    def rows_at_a_time(self) -> int:
+        """Rows that go through the model together."""
+        return self.hyperparameters.batch_size // self.gradient_accumulation
 
 
 class Train(Struct, frozen=True, tag="train"):
@@ -37,3 +73,21 @@ class Verify(Struct, frozen=True, tag="verify"):
 
 
 Request = Train | Verify
+
+_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+
+
+def read_plan(text: bytes) -> Plan:
+    """A plan from JSON. Raises `PlanError`."""
+    try:
+        return msgspec.json.decode(text, type=Plan)
+    except msgspec.DecodeError as error:
+        raise PlanError(f"the plan cannot be used: {error}") from error
+
+
+def read_request(line: bytes) -> Request:
+    """A request from a line of JSON. Raises `PlanError`."""
+    try:
+        return _requests.decode(line)
+    except msgspec.DecodeError as error:
+        raise PlanError(f"the request cannot be used: {error}") from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.embedded import progress
@@ -53,6 +55,28 @@ async def test_without_a_network_one_sentence_says_so(
         await broker_jars(tmp_path, told.append)
     assert told[0].startswith("fetching the Kafka broker")
     assert sorted(path.name for path in (tmp_path / "kafka").iterdir()) == ["fetch.log", "lock"]
+
+
+async def test_a_fetch_that_hangs_ends_at_once_when_it_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+    silent_proxy = await asyncio.start_server(lambda _r, _w: asked.set(), "127.0.0.1", 0)
+    async with silent_proxy:
+        port = silent_proxy.sockets[0].getsockname()[1]
+        for name in ("https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        fetching = asyncio.create_task(broker_jars(tmp_path, progress.silent))
+        async with asyncio.timeout(30):
+            await asked.wait()
+        [child] = [one for one in psutil.Process().children() if "app.embedded.fetch_jars" in one.cmdline()]
+        fetching.cancel()
+        async with asyncio.timeout(5):
+            with pytest.raises(asyncio.CancelledError):
+                await fetching
+        assert not child.is_running()
 
 
 async def test_a_cache_that_cannot_be_written_is_told_with_the_setting_to_change(tmp_path: Path) -> None:
