@@ -1,6 +1,6 @@
 """Generate the SDK's client without coroutines from the one with: `python scripts/unasync.py [--check]`.
 
-`sdk/tunesmith/_async/` is written, `sdk/tunesmith/_sync/` made from it line by line and then formatted by ruff.
+`sdk/tunesmith/_async/` is written, `sdk/tunesmith/_sync/` made from it line by line and formatted by ruff.
 With `--check` nothing is written, and the exit code is 1 when something would change.
 """
 

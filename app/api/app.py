@@ -13,7 +13,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
-from app.api import files, models, operations, tunings
+from app.api import adapters, docs, files, models, operations, tunings
 from app.api.commands import Commands
 from app.api.edge import edge
 from app.api.errors import HANDLERS
@@ -29,7 +29,7 @@ POOL_SIZE = 10
 def create_app(service: Service, fleet: Fleet, log: Log) -> ASGIApp:
     """The app over its dependencies, with its edge: around all of it, for unknown routes have answers too."""
     app = Litestar(
-        [*tunings.ROUTES, *files.ROUTES, *models.ROUTES, *operations.ROUTES],
+        [*tunings.ROUTES, *adapters.ROUTES, *files.ROUTES, *models.ROUTES, *operations.ROUTES, *docs.ROUTES],
         exception_handlers=HANDLERS,
         openapi_config=OpenAPIConfig(
             title="Tunesmith", version="1", path="/openapi", render_plugins=[JsonRenderPlugin(path="/json")]
@@ -58,7 +58,12 @@ async def serve(
     address = f"http://{settings.host}:{listening.getsockname()[1]}"
     with listening:
         async with asyncpg.create_pool(
-            dsn, min_size=2, max_size=POOL_SIZE, command_timeout=10, server_settings={"search_path": "read"}
+            dsn,
+            min_size=2,
+            max_size=POOL_SIZE,
+            command_timeout=10,
+            server_settings={"search_path": "read"},
+            reset=_as_it_is,
         ) as pool:
             commands, fleet = Commands(log, dsn, pool), Fleet(settings.lease_seconds)
             await commands.start()
@@ -70,6 +75,10 @@ async def serve(
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
                 await commands.close()
+
+
+async def _as_it_is(_: object) -> None:
+    """Nothing here changes a session, and asyncpg's own reset is a round trip for every query."""
 
 
 async def _answer(

@@ -9,10 +9,14 @@ import asyncpg
 from msgspec import Struct
 
 from app.api.errors import ApiError
+from app.api.limits import WINDOW, WINDOW_SECONDS, Window
 
-KEY_QUERY = """
-SELECT k.id, k.account_id, k.scopes, k.expires_at, k.revoked_at, a.suspended
-FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.sha256 = $1
+KEY_QUERY = f"""
+SELECT k.id, k.account_id, k.scopes, k.expires_at, k.revoked_at, a.suspended, w.taken, w.reset
+FROM api_keys k
+JOIN accounts a ON a.id = k.account_id
+CROSS JOIN LATERAL ({WINDOW.replace("$1", "k.account_id")}) AS w
+WHERE k.sha256 = $1
 """
 
 
@@ -22,6 +26,7 @@ class Caller(Struct, frozen=True):
     account_id: str
     key_id: str
     scopes: frozenset[str]
+    window: Window
 
     @property
     def actor(self) -> str:
@@ -36,14 +41,16 @@ async def caller_of(pool: asyncpg.Pool, authorization: str | None, scope: str) -
     kind, _, key = authorization.partition(" ")
     if kind.lower() != "bearer" or not key.strip():
         raise _unknown("the Authorization header must be `Bearer sk-…`")
-    found = await pool.fetchrow(KEY_QUERY, hashlib.sha256(key.strip().encode()).hexdigest())
+    digest = hashlib.sha256(key.strip().encode()).hexdigest()
+    found = await pool.fetchrow(KEY_QUERY, digest, WINDOW_SECONDS)
     if found is None or found["revoked_at"] is not None:
         raise _unknown("this API key is not known; ask your operator for one")
     if found["expires_at"] is not None and found["expires_at"] <= datetime.now(UTC):
         raise _unknown("this API key has expired; ask your operator for a new one")
     if found["suspended"]:
         raise ApiError(403, "account_suspended", "Account suspended; ask your operator")
-    caller = Caller(found["account_id"], found["id"], frozenset(found["scopes"]))
+    window = Window(found["taken"], found["reset"])
+    caller = Caller(found["account_id"], found["id"], frozenset(found["scopes"]), window)
     if scope not in caller.scopes and "admin" not in caller.scopes:
         raise ApiError(403, "missing_scope", f"this API key lacks the scope {scope!r}")
     return caller

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import asyncpg
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from app.log.port import LogError
@@ -106,14 +108,24 @@ def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
                 ApiError(404, "unknown_route", f"there is no route {request.method} {request.url.path}")
             )
         case 405:
-            allowed = {"allow": error.headers["Allow"]} if error.headers and "Allow" in error.headers else {}
-            message = f"{request.url.path} does not take {request.method}"
-            return answer(ApiError(405, "method_not_allowed", message, headers=allowed))
+            allowed = ", ".join(_methods(request))
+            message = f"{request.url.path} does not take {request.method}, but {allowed}"
+            return answer(ApiError(405, "method_not_allowed", message, headers={"allow": allowed}))
         case 413:
             return answer(ApiError(413, "body_too_large", "the request's body is too large"))
         case _ if status < 500:
             return answer(ApiError(status, "invalid_request", error.detail))
     return handle_unexpected(request, error)
+
+
+def _methods(request: Request[Any, Any, Any]) -> list[str]:
+    """What the path of a request takes; the framework knows, and does not say."""
+    taken: set[str] = set()
+    for route in request.app.routes:
+        pattern = re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(route.path_format))
+        if isinstance(route, HTTPRoute) and re.fullmatch(pattern, request.url.path):
+            taken |= set(route.methods)
+    return sorted(taken)
 
 
 def handle_dependency(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:

@@ -11,10 +11,10 @@ from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
+from app.api.decisions import decided, idempotency_key
 from app.api.errors import ApiError, Fault, invalid, missing
 from app.api.requests import page_of
 from app.api.session import Session, opened
-from app.api.tunings import decided, idempotency_key
 from app.api.uploads import receive
 from app.api.views import file_view, page, result_file_view
 from app.domain.files import FILES, DeleteFile, File, RegisterFile

@@ -6,6 +6,7 @@ import math
 from decimal import Decimal
 
 import asyncpg
+from msgspec import Struct
 
 from app.api.errors import ApiError
 
@@ -21,24 +22,27 @@ FROM ops.creates WHERE account_id = $1 AND at > clock_timestamp() - make_interva
 """
 
 
-async def limit_headers(pool: asyncpg.Pool, account_id: str, limit: int) -> dict[str, str]:
-    """The rate-limit headers of an answer that takes nothing."""
+class Window(Struct, frozen=True):
+    """An account's creates in the last minute, and in how many seconds the first of them counts no more."""
+
+    taken: int
+    reset: Decimal | None
+
+    @property
+    def seconds(self) -> int:
+        """Whole seconds until there is room again, at least 1."""
+        return max(1, math.ceil(self.reset if self.reset is not None else WINDOW_SECONDS))
+
+
+def limit_headers(limit: int, window: Window) -> dict[str, str]:
+    """Where an account stands; nothing when there is no limit."""
     if limit == 0:
         return {}
-    [row] = await pool.fetch(WINDOW, account_id, WINDOW_SECONDS)
-    return _headers(limit, int(row["taken"]), _reset(row["reset"]))
-
-
-def _headers(limit: int, taken: int, reset: int) -> dict[str, str]:
     return {
         "x-ratelimit-limit": str(limit),
-        "x-ratelimit-remaining": str(max(0, limit - taken)),
-        "x-ratelimit-reset": str(reset),
+        "x-ratelimit-remaining": str(max(0, limit - window.taken)),
+        "x-ratelimit-reset": str(window.seconds),
     }
-
-
-def _reset(seconds: Decimal | None) -> int:
-    return max(1, math.ceil(seconds if seconds is not None else WINDOW_SECONDS))
 
 
 async def take_create(pool: asyncpg.Pool, account_id: str, limit: int) -> dict[str, str]:
@@ -49,9 +53,9 @@ async def take_create(pool: asyncpg.Pool, account_id: str, limit: int) -> dict[s
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", account_id)
         await connection.execute(FORGET, account_id, WINDOW_SECONDS)
         [row] = await connection.fetch(WINDOW, account_id, WINDOW_SECONDS)
-        taken, reset = int(row["taken"]), _reset(row["reset"])
-        headers = _headers(limit, taken + 1, reset)
-        if taken >= limit:
+        window = Window(row["taken"] + 1, row["reset"])
+        headers, reset = limit_headers(limit, window), window.seconds
+        if window.taken > limit:
             raise ApiError(
                 429,
                 "rate_limit_exceeded",

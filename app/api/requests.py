@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Request
 from msgspec import UNSET, Meta, Struct
+from msgspec.structs import FieldInfo
 
 from app.api.errors import ApiError, Fault, invalid
 
@@ -74,10 +76,15 @@ async def json_object(request: Request[Any, Any, Any]) -> tuple[dict[str, Any], 
     return body, hashlib.sha256(canonical.encode()).hexdigest()
 
 
+@cache
+def _fields(kind: type[Struct]) -> dict[str, FieldInfo]:
+    return {field.name: field for field in msgspec.structs.fields(kind)}
+
+
 def read_fields(kind: type[Struct], body: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """A struct's fields out of an object, and all that is wrong with them."""
     values: dict[str, Any] = {}
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     known = ", ".join(fields)
     faults = [
         Fault(name[:64], f"{name[:64]!r} is not known; known are {known}", "unknown_field")

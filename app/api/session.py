@@ -27,5 +27,5 @@ async def opened(request: Request[Any, Any, Any], scope: str) -> Session:
     caller = await caller_of(service.pool, request.headers.get("authorization"), scope)
     limit = service.settings.creates_per_minute
     state = request.scope["state"]
-    state[LIMITS] = await limit_headers(service.pool, caller.account_id, limit)
+    state[LIMITS] = limit_headers(limit, caller.window)
     return Session(service, caller, state["request_id"])

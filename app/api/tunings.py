@@ -1,24 +1,18 @@
-"""The tunings: create, get, list, cancel, metrics and the adapter."""
+"""The tunings: create, get, list, cancel and metrics."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import tarfile
-import tempfile
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 import structlog
 from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath
-from litestar.response import Stream
 
-from app.api.commands import VISIBLE_WITHIN, Unanswered
-from app.api.errors import ApiError, Fault, invalid, missing, unavailable
+from app.api.decisions import decided, idempotency_key
+from app.api.errors import ApiError, Fault, invalid, missing
 from app.api.limits import take_create
 from app.api.requests import TuningRequest, is_count, json_object, page_of, read_fields
 from app.api.service import Service
@@ -31,10 +25,7 @@ from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.ids import derive_id
 from app.domain.models import BaseModel
 from app.domain.tunings import TUNINGS, CancelTuning, CreateTuning, FileRef, ModelRef, Tuning
-from app.log.codec import Reply
-from app.log.port import LogError, RecordTooLarge
 
-LONGEST_KEY = 255
 STATUSES = ("pending", "running", "succeeded", "failed", "cancelled")
 SHOWN = """
 SELECT t.id, t.version, t.state, p.attempt, p.phase, p.last_step, q.position, q.estimated_start
@@ -78,51 +69,6 @@ async def _repeated(session: Session, job_id: str, body_hash: str) -> Response[A
         message = "this Idempotency-Key was used before, for another request"
         raise ApiError(409, "idempotency_conflict", message, headers={"x-should-retry": "false"})
     return Response(_view(row), status_code=201, headers={"location": f"/v1/tunings.get/{job_id}"})
-
-
-def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
-    """The request's `Idempotency-Key`. Raises `ApiError` 400 when it is unusable."""
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 1 <= len(key) <= LONGEST_KEY:
-        raise invalid([Fault("Idempotency-Key", f"an Idempotency-Key has 1 to {LONGEST_KEY} characters")])
-    return key
-
-
-async def decided(
-    session: Session, decider: Any, aggregate_id: str, command: Any, *, certain: bool
-) -> tuple[Reply, bool]:
-    """A command's reply, and whether the read model shows its effect. Raises `ApiError` when it was refused.
-
-    `certain`: sent again, the command would be known as the same one.
-    """
-    commands = session.service.commands
-    watch = commands.watch(aggregate_id)
-    try:
-        try:
-            reply = await commands.ask(
-                decider, aggregate_id, command, actor=session.caller.actor, request_id=session.request_id
-            )
-        except Unanswered as error:
-            raise unavailable(
-                f"it is not known yet whether the command took: {error}", retry=certain
-            ) from error
-        except RecordTooLarge as error:
-            raise ApiError(413, "body_too_large", "the request is larger than the log takes") from error
-        except LogError as error:
-            logger.warning("command_unsent", error=str(error), command=type(command).__name__)
-            raise unavailable("Kafka does not answer just now; try again", retry=certain) from error
-        if not reply.accepted:
-            raise refusal(reply)
-        return reply, await commands.visible(aggregate_id, reply.version, watch, VISIBLE_WITHIN)
-    finally:
-        commands.unwatch(aggregate_id, watch)
-
-
-def refusal(reply: Reply) -> ApiError:
-    """The answer to a command that was decided against."""
-    status = {"not_found": 404, "idempotency_conflict": 409, "conflict": 409}.get(reply.code or "", 400)
-    headers = {"x-should-retry": "false"} if status == 409 else None
-    return ApiError(status, reply.code or "refused", reply.message or "refused", reply.param, headers=headers)
 
 
 async def _command(
@@ -208,10 +154,11 @@ async def _file(session: Session, id: str | None, param: str, faults: list[Fault
 async def retrieve(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
     """One tuning as the read model has it."""
     session = await opened(request, "read")
-    return _view(await _row(session.service, session.caller.account_id, id))
+    return _view(await tuning_row(session.service, session.caller.account_id, id))
 
 
-async def _row(service: Service, account_id: str, id: str) -> Any:
+async def tuning_row(service: Service, account_id: str, id: str) -> Any:
+    """A tuning's row with its progress and place in the queue. Raises `ApiError` 404."""
     row = await service.pool.fetchrow(f"{SHOWN} WHERE t.id = $1 AND t.account_id = $2", id, account_id)
     if row is None:
         raise missing("tuning", id)
@@ -272,7 +219,7 @@ async def list_tunings(request: Request[Any, Any, Any]) -> dict[str, Any]:
 async def cancel(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[Any]:
     """End a tuning at once; one that is cancelled already stays so."""
     session = await opened(request, "write")
-    await _row(session.service, session.caller.account_id, id)
+    await tuning_row(session.service, session.caller.account_id, id)
     reply, seen = await decided(session, TUNINGS, id, CancelTuning(), certain=True)
     tuning = msgspec.json.decode(reply.state, type=Tuning)
     return Response(tuning_view(tuning, reply.version), status_code=200 if seen else 202)
@@ -282,7 +229,7 @@ async def cancel(request: Request[Any, Any, Any], id: FromPath[str]) -> Response
 async def metrics(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
     """The loss curve: steps behind `after_step`, in order."""
     session = await opened(request, "read")
-    row = await _row(session.service, session.caller.account_id, id)
+    row = await tuning_row(session.service, session.caller.account_id, id)
     after = request.query_params.get("after_step", "0")
     if not is_count(after):
         raise invalid([Fault("after_step", "after_step must be a whole number")])
@@ -300,53 +247,4 @@ async def metrics(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[st
     return page(points, wanted.limit) | {"epochs": epochs}
 
 
-@get("/v1/tunings.adapter/{id:str}", operation_id="downloadAdapter")
-async def adapter(request: Request[Any, Any, Any], id: FromPath[str]) -> Stream:
-    """The adapter as a tar.gz that stock PEFT loads once it is unpacked."""
-    session = await opened(request, "read")
-    tuning = msgspec.json.decode(
-        (await _row(session.service, session.caller.account_id, id))["state"], type=Tuning
-    )
-    if tuning.status != "succeeded":
-        raise ApiError(
-            400, "adapter_not_ready", f"tuning {id} is {tuning.status}; only a succeeded one has an adapter"
-        )
-    with tempfile.TemporaryDirectory(prefix="tunesmith-adapter-") as folder:
-        for file in tuning.result_files:
-            if file.name.startswith("adapter/"):
-                await session.service.store.get_file(file.key, Path(folder) / Path(file.name).name)
-        packed = await asyncio.to_thread(_packed, Path(folder))
-
-    async def chunks() -> AsyncIterator[bytes]:
-        with packed:
-            packed.seek(0)
-            while chunk := packed.read(1024**2):
-                yield chunk
-
-    return Stream(
-        chunks(),
-        media_type="application/gzip",
-        headers={
-            "content-disposition": f'attachment; filename="{id}.tar.gz"',
-            "content-length": str(packed.tell()),
-        },
-    )
-
-
-def _packed(folder: Path) -> IO[bytes]:
-    """A folder's files as a tar.gz in a file without a name; its position is its size."""
-    packed = tempfile.TemporaryFile(prefix="tunesmith-adapter-")  # noqa: SIM115 — whoever streams it closes it
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
-        for path in sorted(folder.iterdir()):
-            archive.add(path, arcname=path.name, filter=_anonymous)
-    return packed
-
-
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = 0o644
-    return member
-
-
-ROUTES = [create, retrieve, list_tunings, cancel, metrics, adapter]
+ROUTES = [create, retrieve, list_tunings, cancel, metrics]

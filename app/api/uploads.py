@@ -101,4 +101,5 @@ class _Form:
 def safe_name(given: str) -> str:
     """The last part of a client's file name, without what cannot be printed: a label, never a path."""
     name = PurePosixPath(given.replace("\\", "/")).name
-    return "".join(letter for letter in name if letter.isprintable())[:255] or "file"
+    label = "".join(letter for letter in name if letter.isprintable())[:255]
+    return label if label.strip(".") else "file"

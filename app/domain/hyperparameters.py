@@ -34,6 +34,9 @@ class Hyperparameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     use_quantization: Annotated[bool, Meta(description="Hold the base model in 4 bits: QLoRA (NF4).")] = False
 
 
+FIELDS = {field.name: field for field in msgspec.structs.fields(Hyperparameters)}
+
+
 class HyperparameterFault(Struct, frozen=True):
     """One thing wrong with one hyperparameter; `param` is `hyperparameters.<name>`."""
 
@@ -50,11 +53,10 @@ def resolve(
     nested form, `{"lora": {...}, "training": {...}}`, is taken as well.
     """
     flat, faults = _flattened(given)
-    types = {field.name: field for field in msgspec.structs.fields(Hyperparameters)}
     values: dict[str, Any] = {}
     for name, value in flat.items():
-        if name not in types:
-            known = ", ".join(types)
+        if name not in FIELDS:
+            known = ", ".join(FIELDS)
             faults.append(
                 HyperparameterFault(f"hyperparameters.{name}", f"{name} is not known; known are {known}")
             )
@@ -62,7 +64,7 @@ def resolve(
             continue
         else:
             try:
-                values[name] = msgspec.convert(value, types[name].type, strict=True)
+                values[name] = msgspec.convert(value, FIELDS[name].type, strict=True)
             except msgspec.ValidationError as error:
                 shown = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "…"
                 faults.append(

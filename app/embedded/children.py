@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from app.embedded import die_with_parent
 
+LEFTOVERS_END_WITHIN = 15.0
+
 
 class Account(Struct, frozen=True):
     """A user of this machine that a child runs as."""
@@ -89,9 +91,9 @@ async def watched(
             await watching
 
 
-async def end_leftovers(is_left: Callable[[psutil.Process], bool], within: float = 15.0) -> None:
-    """Wait until no process of a killed run is left; kill those that stay for more than `within` seconds."""
-    deadline = asyncio.get_running_loop().time() + within
+async def end_leftovers(is_left: Callable[[psutil.Process], bool]) -> None:
+    """Wait until no process of a killed run is left; kill those that stay longer than they should."""
+    deadline = asyncio.get_running_loop().time() + LEFTOVERS_END_WITHIN
     while left := [process for process in psutil.process_iter(["name"]) if _holds(is_left, process)]:
         if asyncio.get_running_loop().time() > deadline:
             for process in left:

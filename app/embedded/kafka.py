@@ -128,11 +128,17 @@ def _written_properties(folder: Path, listens: int) -> Path:
 
 
 async def _format(java: list[str], folder: Path, properties: Path, log: Path) -> None:
-    cluster = (
-        base64.urlsafe_b64encode(hashlib.sha256(str(folder).encode()).digest()[:16]).decode().rstrip("=")
-    )
     formatting = await children.start(
-        [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties)],
+        [
+            *java,
+            "kafka.tools.StorageTool",
+            "format",
+            "--standalone",
+            "-t",
+            cluster_id(folder),
+            "-c",
+            str(properties),
+        ],
         log=log,
         on_parents_death=signal.SIGKILL,
         cwd=folder,
@@ -143,6 +149,12 @@ async def _format(java: list[str], folder: Path, properties: Path, log: Path) ->
         await children.stop(formatting, signal.SIGKILL, STOPS_WITHIN)
     if status != 0:
         raise StartError(f"the Kafka log could not be formatted: {children.tail(log)} (see {log})")
+
+
+def cluster_id(folder: Path) -> str:
+    """22 characters as Kafka wants them, of which the first is no dash: that would be read as an option."""
+    digest = hashlib.sha256(str(folder).encode()).digest()
+    return "k" + base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")[1:]
 
 
 async def _until_it_answers(bootstrap: str, broker: asyncio.subprocess.Process, log: Path) -> None:

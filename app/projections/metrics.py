@@ -36,8 +36,8 @@ async def apply_metrics(connection: Any, records: Iterable[Received]) -> list[st
             case Step():
                 encoded = msgspec.json.encode(metric).decode()
                 steps[tuning_id, metric.step] = (tuning_id, metric.step, metric.attempt, record.at, encoded)
-                phase = before[2] if before else "training"
-                progress[tuning_id] = (tuning_id, metric.attempt, phase, encoded, record.at)
+                # A step is what training is made of, whatever phase was told last.
+                progress[tuning_id] = (tuning_id, metric.attempt, "training", encoded, record.at)
             case Phase():
                 same = before is not None and before[1] == metric.attempt
                 last = before[3] if before and same else None

@@ -1,7 +1,9 @@
 """Write train.jsonl, validation.jsonl and heldout.jsonl: order mails and the JSON record each stands for.
 
-The three files share no noun, no way to order and no way to say how urgent it is, so a held-out row is new in what
-is ordered as well as in how it is put. Seeded: the same seed writes the same bytes. `python make_data.py [FOLDER]`.
+The three files share no product, no way to order and no remark, so a held-out row is new in what is ordered
+and in how it is put. Seeded: the same seed writes the same bytes.
+
+    python examples/order_mails/make_data.py [FOLDER]
 """
 
 from __future__ import annotations
@@ -9,24 +11,23 @@ from __future__ import annotations
 import json
 import random
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SEED = 20
-ROWS = {"train": 240, "validation": 24, "heldout": 40}
+ROWS = {"train": 240, "validation": 24, "heldout": 32}
 
-SYSTEM = (
-    'Answer with one line of JSON and nothing else: {"product": string, "quantity": integer, "urgent": boolean}'
-)
+SYSTEM = 'Answer with one line of JSON: {"product": string, "quantity": integer, "urgent": boolean}'
 
-QUALITIES = (
-    "red blue green black white grey yellow brown oak pine steel copper brass glass cotton linen wool leather plastic "
-    "rubber large small long short wide narrow heavy light folding wooden round square padded plain"
-).split()
+QUALITIES = """
+red blue green black white grey yellow brown oak pine steel copper brass glass cotton linen wool leather
+plastic rubber large small long short wide narrow heavy light folding wooden round square padded plain
+""".split()
 
 
 class Wording(NamedTuple):
-    """What one file is made of; no item is in two of them."""
+    """What one file is made of; `calm` remarks say that there is time, or nothing about it."""
 
     nouns: list[str]
     orders: list[str]
@@ -34,12 +35,18 @@ class Wording(NamedTuple):
     calm: list[str]
 
 
+def combined(*parts: str) -> list[str]:
+    """Every way to take one alternative (between bars) of each part."""
+    return ["".join(taken) for taken in product(*(part.split("|") for part in parts))]
+
+
 TRAIN = Wording(
-    nouns=(
-        "lamps chairs desks shelves boxes bottles mugs plates bowls forks spoons towels pillows blankets curtains rugs "
-        "hammers screws nails drills ladders buckets brushes ropes cables plugs gloves helmets jackets boots aprons "
-        "notebooks pencils folders envelopes stamps labels bags crates barrels candles mirrors clocks vases frames"
-    ).split(),
+    nouns="""
+    lamps chairs desks shelves boxes bottles mugs plates bowls forks spoons towels pillows blankets curtains
+    rugs hammers screws nails drills ladders buckets brushes ropes cables plugs gloves helmets jackets boots
+    aprons notebooks pencils folders envelopes stamps labels bags crates barrels candles mirrors clocks vases
+    frames
+    """.split(),
     orders=[
         "Hello, please send us {n} {p}.",
         "We would like to order {n} {p}.",
@@ -61,32 +68,32 @@ TRAIN = Wording(
         "Do you have {p}? We need {n}.",
     ],
     urgent=[
-        "It is urgent.",
-        "We need them today.",
-        "As soon as possible, please.",
-        "This is very urgent!",
-        "Please hurry.",
-        "They must be here tomorrow morning.",
-        "We cannot wait any longer.",
-        "Send them right away.",
-        "Please treat this as a rush order.",
-        "We need this at once.",
-        "The matter is pressing.",
-        "Express delivery, please, work has stopped here.",
+        *combined(
+            "We need them |Please deliver |I want this |They must be here |Can it come ",
+            "today|tonight|right away|at once|within the hour|before noon|this morning|tomorrow at seven",
+            ".",
+        ),
+        *combined("It is |This is |The order is ", "urgent|very urgent|a rush order|an emergency", ".|!"),
+        *combined(
+            "Please hurry|Top priority|As soon as possible|Express delivery|Without delay", ".|, please."
+        ),
+        *combined("We cannot wait|Work has stopped here|The matter is pressing|We are out of time", ".|!"),
     ],
     calm=[
-        "There is no hurry.",
-        "Take your time.",
-        "Any day next month is fine.",
-        "It can wait.",
-        "Whenever it suits you.",
-        "This is not urgent.",
-        "Normal delivery is fine.",
-        "No rush at all.",
-        "Thank you.",
-        "Kind regards, Anna",
-        "Please send the bill as usual.",
-        "Let me know what it costs.",
+        *combined(
+            "We need them |Please deliver |I want this |They may be here |Can it come ",
+            "next month|in some weeks|in spring|some day in May|next quarter|when you can|later this year",
+            ".",
+        ),
+        *combined("There is |We have ", "no hurry|plenty of time|no deadline|no rush at all", "."),
+        *combined("It can wait|Take your time|This is not urgent|Normal delivery is fine", ".|, of course."),
+        *combined("Thank you|Thanks|Thanks a lot|Thank you very much", ".|!| and have a good day."),
+        *combined("Kind regards, |Greetings, |Yours, |Sincerely, ", "Anna|Peter|Maria|Ali|Chen|Olga"),
+        *combined(
+            "Please |Do ", "send the bill as usual|pack them well|use the back door|tell me the price", "."
+        ),
+        *combined("We pay |We will pay ", "on delivery|by card|in advance|as always", "."),
+        *[""] * 20,
     ],
 )
 
@@ -99,11 +106,13 @@ VALIDATION = Wording(
         "Regarding {p}: please send {n}.",
     ],
     urgent=["We need them immediately.", "Please be quick, it is urgent.", "It has to arrive today."],
-    calm=["There is plenty of time.", "Next month is early enough.", "Many thanks, Paul"],
+    calm=["There is enough time.", "Next month is early enough.", "Many thanks, Paul"],
 )
 
 HELDOUT = Wording(
-    nouns="stools cabinets kettles pans knives cushions wrenches shovels pipes tiles coats sandals pens posters".split(),
+    nouns="""
+    stools cabinets kettles pans knives cushions wrenches shovels pipes tiles coats sandals pens posters
+    """.split(),
     orders=[
         "Good day, I want to order {n} {p}.",
         "Could you please send {n} {p} to our store?",
@@ -126,6 +135,7 @@ HELDOUT = Wording(
         "It is not urgent.",
         "Many thanks in advance.",
         "Best regards, Tom",
+        "",
     ],
 )
 
@@ -138,12 +148,12 @@ def rows(wording: Wording, count: int, rng: random.Random) -> list[dict[str, Any
     while len(made) < count:
         noun = wording.nouns[len(made) % len(wording.nouns)]
         order = wording.orders[len(made) % len(wording.orders)]
-        product = f"{rng.choice(QUALITIES)} {noun}"
+        item = f"{rng.choice(QUALITIES)} {noun}"
         quantity = rng.randint(2, 400) if rng.random() < 0.5 else rng.randint(2, 40)
         urgent = rng.random() < 0.5
-        remark = rng.choice(wording.urgent) if urgent else rng.choice([*wording.calm, ""])
-        mail = f"{order.format(n=quantity, p=product)} {remark}".rstrip()
-        record = {"product": product, "quantity": quantity, "urgent": urgent}
+        remark = rng.choice(wording.urgent if urgent else wording.calm)
+        mail = f"{order.format(n=quantity, p=item)} {remark}".rstrip()
+        record = {"product": item, "quantity": quantity, "urgent": urgent}
         made[mail] = {
             "messages": [
                 {"role": "system", "content": SYSTEM},

@@ -1,14 +1,14 @@
-"""What base and tuned model answer on held-out mails, by stock transformers and peft."""
+"""What base and tuned model answer on held-out mails, by stock transformers and peft and nothing of ours."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-BATCH = 40
-LONGEST_ANSWER = 48
+BATCH = 32
+LONGEST_ANSWER = 40
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,17 @@ class Answer:
 
 
 def right(answer: str, expected: str) -> bool:
-    """Exact match: the answer is the expected record and nothing else."""
+    """Exact match: the answer is the expected record, of the same types, and nothing else."""
     try:
-        return bool(json.loads(answer) == json.loads(expected))
+        said = json.loads(answer)
     except ValueError:
         return False
+    return isinstance(said, dict) and _typed(said) == _typed(json.loads(expected))
+
+
+def _typed(record: dict[str, Any]) -> dict[str, tuple[str, Any]]:
+    """Values beside their types, since Python has 1 equal 1.0 and true."""
+    return {name: (type(value).__name__, value) for name, value in record.items()}
 
 
 def answers(model_dir: Path, adapter_dir: Path, heldout: Path) -> list[Answer]:
@@ -35,32 +41,35 @@ def answers(model_dir: Path, adapter_dir: Path, heldout: Path) -> list[Answer]:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    rows = [json.loads(line)["messages"] for line in heldout.read_text().splitlines()]
+    rows = [json.loads(line)["messages"] for line in heldout.read_text(encoding="utf-8").splitlines()]
     tokenizer = AutoTokenizer.from_pretrained(model_dir, padding_side="left")
-    base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.bfloat16).eval()
+    base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, str(adapter_dir)).eval()
     prompts = [
         tokenizer.apply_chat_template(row[:-1], tokenize=False, add_generation_prompt=True) for row in rows
     ]
 
-    def say(model: Any) -> list[str]:
+    def say() -> list[str]:
         said: list[str] = []
         for start in range(0, len(prompts), BATCH):
-            batch = tokenizer(
-                prompts[start : start + BATCH], return_tensors="pt", padding=True, add_special_tokens=False
-            )
+            some = prompts[start : start + BATCH]
+            batch = tokenizer(some, return_tensors="pt", padding=True, add_special_tokens=False)
             with torch.inference_mode():
-                out = model.generate(
+                out: Any = model.generate(
                     **batch,
                     max_new_tokens=LONGEST_ANSWER,
                     do_sample=False,
                     pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
                 )
             width = batch["input_ids"].shape[1]
-            said += [text.strip() for text in tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)]
+            said += [
+                text.strip() for text in tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+            ]
         return said
 
-    before = say(base)
-    after = say(PeftModel.from_pretrained(base, adapter_dir).eval())
+    with model.disable_adapter():
+        before = say()
+    after = say()
     return [
         Answer(row[-2]["content"], row[-1]["content"], said, tuned)
         for row, said, tuned in zip(rows, before, after, strict=True)
@@ -68,8 +77,7 @@ def answers(model_dir: Path, adapter_dir: Path, heldout: Path) -> list[Answer]:
 
 
 if __name__ == "__main__":
-    import dataclasses
     import sys
 
-    model, adapter, heldout = map(Path, sys.argv[1:])
-    print(json.dumps([dataclasses.asdict(one) for one in answers(model, adapter, heldout)]))
+    model_dir, adapter_dir, heldout = map(Path, sys.argv[1:])
+    print(json.dumps([asdict(one) for one in answers(model_dir, adapter_dir, heldout)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -85,11 +86,13 @@ def interpreter(version: str) -> Sequence[str] | None:
     """The command of this Python, if there is one here that runs."""
     if sys.version_info[:2] == tuple(int(part) for part in version.split(".")):
         return [sys.executable]
-    command = shutil.which(f"python{version}")
-    if command is None:
-        return None
-    ran = subprocess.run([command, "-c", ""], capture_output=True, timeout=30, check=False)
-    return [command] if ran.returncode == 0 else None
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = [shutil.which(f"python{version}"), *pyenv.glob(f"versions/{version}.*/bin/python")]
+    for command in (str(command) for command in found if command):
+        ran = subprocess.run([command, "-c", ""], capture_output=True, timeout=30, check=False)
+        if ran.returncode == 0:  # a shim of a version that is not switched on is no interpreter
+            return [command]
+    return None
 
 
 @pytest.mark.parametrize("version", PYTHONS)

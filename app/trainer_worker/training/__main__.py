@@ -1,86 +1,122 @@
 """The child: imports everything, says that it is ready, and waits for its plan.
 
-`--frames-fd N` names the file descriptor that frames go to; `--plan FILE` runs one plan alone, frames on stdout.
+`--frames-fd N` names the file descriptor that frames go to. `--plan FILE` trains and verifies one plan alone,
+frames on stdout. End of file on stdin, or SIGTERM, ends the child at once, whatever it does.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.trainer_worker.training.frames import Frame
-from app.trainer_worker.training.plan import Plan, Request, Train, Verify
+from app.trainer_worker.training.environment import die_with_parent, prepare
+from app.trainer_worker.training.frames import Frame, frame_line
+from app.trainer_worker.training.plan import Plan, PlanError, Train, Verify, read_plan, read_request
 
-PR_SET_PDEATHSIG = 1
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from app.trainer_worker.training.verify import Answers
+
+Tell = Callable[[Frame], None]
 
 
-def main() -> None:
-    """Serve requests from stdin until it ends."""
-    arguments = argparse.ArgumentParser(prog="python -m app.trainer_worker.training", description=__doc__)
-    arguments.add_argument("--frames-fd", type=int, default=1)
-    arguments.add_argument("--plan", type=Path)
-    arguments.add_argument("--device", default=None)
-    given = arguments.parse_args()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # never outlive the supervisor
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    out = os.fdopen(given.frames_fd, "wb", buffering=0)
+def main() -> int:
+    """Serve requests from stdin until it ends; or one plan from a file."""
+    parser = argparse.ArgumentParser(prog="python -m app.trainer_worker.training", description=__doc__)
+    parser.add_argument("--frames-fd", type=int, default=1)
+    parser.add_argument("--plan", type=Path)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=None)
+    given = parser.parse_args()
+    tell = frames_to(given.frames_fd)
+    prepare()
+    if given.plan is not None:
+        return alone(given.plan, tell)
+    die_with_parent()
+    serve(listen(), tell, given.device)
+    return 0
+
+
+def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None) -> None:
+    """Import everything, say so, and do what is asked, for ever."""
+    from app.trainer_worker.training import model, run, verify  # torch and all that hangs on it
+
+    tell(model.ready(device))
+    trained: Answers | None = None
+    while True:
+        line = requests.get()
+        plan = trained.plan if trained is not None else None
+        try:
+            match read_request(line):
+                case Train(plan=plan):
+                    trained = None
+                    trained = run.train(plan, tell)
+                case Verify(adapter_dir=folder):
+                    if trained is None:
+                        raise PlanError("there is nothing to compare an adapter with: no training has ended")
+                    tell(verify.verify(trained, Path(folder), tell))
+        except Exception as error:  # noqa: BLE001 – told as a frame, whatever it is
+            tell_failure(error, plan, tell)
+
+
+def alone(path: Path, tell: Tell) -> int:
+    """Carry out one plan and verify what it made; 1 when that failed."""
+    from app.trainer_worker.training import model, run, verify
+
+    plan: Plan | None = None
+    try:
+        plan = read_plan(path.read_bytes())
+        tell(model.ready("cpu" if plan.device == "cpu" else None))
+        trained = run.train(plan, tell)
+        tell(verify.verify(trained, Path(plan.output_dir) / "adapter", tell))
+    except Exception as error:  # noqa: BLE001 – told as a frame, whatever it is
+        tell_failure(error, plan, tell)
+        return 1
+    return 0
+
+
+def tell_failure(error: Exception, plan: Plan | None, tell: Tell) -> None:
+    """What was raised becomes a frame; its traceback goes to stderr, the attempt's log."""
+    from app.trainer_worker.training.failures import failure_of
+    from app.trainer_worker.training.model import memory_peak
+
+    traceback.print_exception(error)
+    sys.stderr.flush()
+    tell(msgspec.structs.replace(failure_of(error, plan), memory_peak=memory_peak()))
+
+
+def frames_to(descriptor: int) -> Tell:
+    """A function that writes frames there. What libraries print goes to stderr if frames go to stdout."""
+    if descriptor == 1:
+        descriptor = os.dup(1)
+        os.dup2(2, 1)
+    out = os.fdopen(descriptor, "wb", buffering=0)
 
     def tell(frame: Frame) -> None:
-        out.write(msgspec.json.encode(frame) + b"\n")
+        out.write(frame_line(frame))
 
-    quieten()
-    from app.trainer_worker.training.run import Trained, ready, train, verify  # torch and all that hangs on it
-
-    if given.plan is not None:
-        trained = guarded(tell, lambda: train(msgspec.json.decode(given.plan.read_bytes(), type=Plan), tell))
-        sys.exit(0 if trained else 1)
-    tell(ready(given.device))
-    last: Trained | None = None
-    requests: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Request)
-    for line in sys.stdin.buffer:
-        match requests.decode(line):
-            case Train(plan=plan):
-                last = guarded(tell, lambda plan=plan: train(plan, tell))
-            case Verify(adapter_dir=folder) if last is not None:
-                guarded(tell, lambda folder=folder, last=last: verify(last, Path(folder), tell))
+    return tell
 
 
-def guarded(tell: Callable[[Frame], None], work: Callable[[], Result]) -> Result | None:
-    """Do the work; what it raises becomes a `failed` frame, the traceback goes to stderr."""
-    try:
-        return work()
-    except Exception as error:
-        from app.trainer_worker.training.failures import failure_of
-        from app.trainer_worker.training.run import memory_peak
+def listen() -> SimpleQueue[bytes]:
+    """Lines of stdin as they come, read by a thread of its own; their end ends the process at once."""
+    lines: SimpleQueue[bytes] = SimpleQueue()
 
-        traceback.print_exc()
-        sys.stderr.flush()
-        tell(msgspec.structs.replace(failure_of(error), memory_peak=memory_peak()))
-        return None
+    def read() -> None:
+        for line in sys.stdin.buffer:
+            lines.put(line)
+        os._exit(0)
 
-
-def quieten() -> None:
-    """No hub, no telemetry, no bars: what matters comes as frames."""
-    os.environ |= {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TQDM_DISABLE": "1",
-    }
+    Thread(target=read, name="requests", daemon=True).start()
+    return lines
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

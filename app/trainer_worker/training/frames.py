@@ -1,10 +1,19 @@
-"""What the child tells: one JSON line a frame. Losses in nats per token, memory in bytes, times in seconds."""
+"""What the child tells: one JSON line a frame. Losses in nats per token, memory in bytes, times in seconds.
+
+First `Ready`. A plan is answered by `Phase`, `Planned`, many `Step`, an `Epoch` each, and `Saved`; a
+verification by `Phase` and `Verified`. `Failed` may come instead of any of these and ends the attempt.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
+
+
+class FrameError(Exception):
+    """A line is no frame."""
 
 
 class Ready(Struct, frozen=True, tag="ready"):
@@ -23,7 +32,11 @@ class Phase(Struct, frozen=True, tag="phase"):
 
 
 class Planned(Struct, frozen=True, tag="planned"):
-    """Model loaded and rows tokenised: what training will be."""
+    """Model loaded and rows tokenised: what training will be. Counts are those of an epoch.
+
+    `trainable_tokens` are predicted, `tokens_per_epoch` are all that are read, padding aside; `cut_tokens`
+    did not fit into max_length.
+    """
 
     total_steps: int
     train_rows: int
@@ -32,10 +45,13 @@ class Planned(Struct, frozen=True, tag="planned"):
     trainable_tokens: int
     cut_tokens: int
     labels_hash: str
+    total_epochs: int = 1
+    effective_batch_size: int = 1
+    trainable_parameters: int = 0
 
 
 class Step(Struct, frozen=True, tag="step"):
-    """One optimizer step; `tokens` since the beginning."""
+    """One optimizer step; `tokens` since the beginning, `epoch` a fraction, `loss` per trained token."""
 
     step: int
     total_steps: int
@@ -59,13 +75,20 @@ class Epoch(Struct, frozen=True, tag="epoch"):
 
 
 class Saved(Struct, frozen=True, tag="saved"):
-    """Adapter and results are complete on disk."""
+    """Adapter and results are complete on disk. Losses are the last epoch's, `seconds` those of training.
+
+    `trained_tokens` were predicted, over all epochs.
+    """
 
     adapter_dir: str
     results_dir: str
     train_loss: float
     eval_loss: float | None
     trained_tokens: int
+    steps: int = 0
+    seconds: float = 0.0
+    tokens_per_second: float = 0.0
+    memory_peak: int = 0
 
 
 class Verified(Struct, frozen=True, tag="verified"):
@@ -75,7 +98,10 @@ class Verified(Struct, frozen=True, tag="verified"):
 
 
 class Failed(Struct, frozen=True, tag="failed"):
-    """The attempt is over: a stable code, whose fault, a sentence. The traceback is on stderr."""
+    """The attempt is over: a stable code, whose fault, a sentence. The traceback is on stderr.
+
+    `detail` is for the operator: the error's type and its first line.
+    """
 
     code: str
     blame: Literal["user", "platform"]
@@ -83,6 +109,22 @@ class Failed(Struct, frozen=True, tag="failed"):
     param: str | None = None
     retryable: bool = False
     memory_peak: int = 0
+    detail: str = ""
 
 
 Frame = Ready | Phase | Planned | Step | Epoch | Saved | Verified | Failed
+
+_frames: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+
+
+def frame_line(frame: Frame) -> bytes:
+    """The frame as a line of JSON."""
+    return msgspec.json.encode(frame) + b"\n"
+
+
+def read_frame(line: bytes) -> Frame:
+    """A frame from a line of JSON. Raises `FrameError`."""
+    try:
+        return _frames.decode(line)
+    except msgspec.DecodeError as error:
+        raise FrameError(f"not a frame: {error}: {line[:200]!r}") from error

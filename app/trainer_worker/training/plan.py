@@ -20,13 +20,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     """One attempt at one tuning. Folders and files are local; `device` is `cpu` or `cuda:<n>`.
 
     `model_id` and `model_revision` end up in the adapter, `model_dir` never does. An optimizer step takes
-    `hyperparameters.batch_size` rows, in `gradient_accumulation` equal parts. With a `labels_hash` the run fails
-    when what it would train is not what was previewed. File digests are noted in the manifest.
+    `hyperparameters.batch_size` rows, in `gradient_accumulation` equal parts. With a `labels_hash` the run
+    fails when what it would train is not what was previewed. File digests are noted in the manifest.
     """
 
     job_id: str
     attempt: Annotated[int, Meta(ge=1)]
-    seed: Annotated[int, Meta(ge=0, lt=2**32)]
+    seed: int
     model_id: str
     model_revision: str
     model_dir: str

@@ -3,29 +3,128 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import Trainer
-from trl import SFTTrainer
+from trl import SFTConfig, SFTTrainer
 
 from app.datasets.tokenise import IGNORED
+from app.trainer_worker.training.head import has_plain_head, score_trained_positions
+from app.trainer_worker.training.model import compute_dtype
+from app.trainer_worker.training.plan import Plan
 
 
-class RowTrainer(SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer without its entropy and accuracy per batch, which cost a pass over the logits each."""
+class Sums:
+    """Losses summed over trained tokens, and how many these were."""
 
-    tokens = 0
-    trained_tokens = 0
+    def __init__(self) -> None:
+        self.loss = 0.0
+        self.tokens = 0
 
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def take(self) -> tuple[float, int]:
+        """The mean loss per token and the number of tokens since the last time."""
+        mean = self.loss / self.tokens if self.tokens else float("nan")
+        taken = (mean, self.tokens)
+        self.loss, self.tokens = 0.0, 0
+        return taken
+
+
+class RowTrainer(SFTTrainer):
+    """SFTTrainer with a loss that is normalised over the trained tokens of the whole optimizer step.
+
+    `read_tokens` and `trained_tokens` count what went through in training so far; `training_sums` and
+    `evaluation_sums` are for whoever reports losses. TRL's own loss also computes entropy and accuracy at
+    every position, which a CPU is long at.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.read_tokens = 0
+        self.trained_tokens = 0
+        self.training_sums = Sums()
+        self.evaluation_sums = Sums()
+        base: Any = options["model"].get_base_model()
+        self._trained_only = has_plain_head(base)
+        if self._trained_only:
+            score_trained_positions(base)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Loss of a batch; in training divided by the labels of all batches of the step."""
+        labels = inputs["labels"]
+        mask = inputs["attention_mask"]
+        trained = int((labels[:, 1:] != IGNORED).sum())
+        if self._trained_only:
+            outputs = model(input_ids=inputs["input_ids"], labels=labels, trained_only=True)
+            summed = outputs.loss
+        else:
+            outputs = model(input_ids=inputs["input_ids"], attention_mask=mask, use_cache=False)
+            summed = torch.nn.functional.cross_entropy(
+                outputs.logits[:, :-1].flatten(0, 1).float(),
+                labels[:, 1:].flatten(),
+                ignore_index=IGNORED,
+                reduction="sum",
+            )
+        sums = self.training_sums if model.training else self.evaluation_sums
+        sums.loss += float(summed.detach())
+        sums.tokens += trained
         if model.training:
-            self.tokens += int(inputs["attention_mask"].sum())
-            self.trained_tokens += int((inputs["labels"] != IGNORED).sum())
-        return Trainer.compute_loss(self, model, inputs, *args, **kwargs)
+            self.read_tokens += int(mask.sum())
+            self.trained_tokens += trained
+        loss = summed / (trained if num_items_in_batch is None else num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         Trainer.log(self, logs, start_time)
+
+
+def configuration(plan: Plan, total_steps: int) -> SFTConfig:
+    """The plan in TRL's words."""
+    hyper = plan.hyperparameters
+    cpu = plan.device == "cpu"
+    return SFTConfig(
+        output_dir=str(Path(plan.output_dir) / "trainer"),
+        num_train_epochs=hyper.epochs,
+        per_device_train_batch_size=plan.rows_at_a_time,
+        per_device_eval_batch_size=plan.rows_at_a_time,
+        gradient_accumulation_steps=plan.gradient_accumulation,
+        learning_rate=hyper.learning_rate,
+        lr_scheduler_type=hyper.scheduler if hyper.scheduler != "constant" else "constant_with_warmup",
+        warmup_steps=warmup_steps(total_steps, hyper.warmup_ratio),
+        weight_decay=hyper.weight_decay,
+        max_grad_norm=hyper.max_grad_norm,
+        optim="adamw_torch",
+        seed=plan.seed % 2**32,
+        use_cpu=cpu,
+        bf16=compute_dtype(plan.device) is torch.bfloat16,
+        gradient_checkpointing=False,
+        logging_steps=plan.logging_steps,
+        logging_nan_inf_filter=False,
+        eval_strategy="epoch" if plan.validation_file else "no",
+        prediction_loss_only=True,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=not cpu,
+        remove_unused_columns=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+
+
+def warmup_steps(total_steps: int, ratio: float) -> int:
+    """Steps over which the learning rate rises; none only for a ratio of 0."""
+    return -int(-total_steps * ratio // 1)
+
+
+def keep_adapter_exact(model: Any) -> None:
+    """Hold the adapter in fp32: TRL turns that of a quantised model to bf16, which loses small updates."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def collate(pad: int) -> Callable[[list[dict[str, list[int]]]], dict[str, torch.Tensor]]:

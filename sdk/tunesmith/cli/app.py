@@ -34,7 +34,7 @@ app.command("login")(login)
 app.command("logout")(logout)
 
 # Typer carries a click of its own or uses click, by its version: found through what it exports.
-CommandLineError = cast("type[Any]", typer.BadParameter.__mro__[2])
+CommandLineError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 
 def _print_version(wanted: bool) -> None:

@@ -103,7 +103,8 @@ class Progress:
     def figures(self) -> list[str]:
         """Epoch, step, losses, speed and time left, as far as they are known."""
         metrics = self.job.metrics if self.job else None
-        last, live = self.last, self.job is not None and not self.job.ended
+        last = self.last
+        live = self.job is not None and not self.job.ended and self.job.phase in {"training", None}
         figures = []
         total_epochs = metrics.total_epochs if metrics else None
         if last and last.epoch is not None:

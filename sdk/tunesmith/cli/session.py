@@ -15,6 +15,8 @@ from rich.console import Console
 from tunesmith import TuningClient
 from tunesmith.cli.config import Login, login_path, read_login
 
+WIDTH_OF_A_PIPE = 240
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, job-….", show_default=False)]
 FileId = Annotated[str, typer.Argument(metavar="FILE", help="Id of a file, file-….", show_default=False)]
@@ -48,8 +50,9 @@ def _same_service(url: str | None, stored: Login) -> bool:
 
 
 def out() -> Console:
-    """The console of results."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    """The console of results; away from a terminal it is wide, so that a table's row stays a line."""
+    wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else WIDTH_OF_A_PIPE
+    return Console(file=sys.stdout, highlight=False, width=wide)
 
 
 def say(text: str) -> None:

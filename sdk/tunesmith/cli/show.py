@@ -19,7 +19,8 @@ def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Any]
     shown = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         right = column in {"step", "loss", "bytes", "rows", "line", "epoch", "tokens/s", "rate", "context"}
-        shown.add_column(column, justify="right" if right else "left", overflow="fold")
+        first = column == columns[0]  # an id is there to be copied
+        shown.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=first)
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else Text(_word(cell)) for cell in row))
     if shown.row_count:

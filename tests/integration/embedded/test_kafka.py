@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import re
 import signal
 import socket
 import time
@@ -14,7 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app.embedded.errors import DataDirLocked, JavaMissing, PortInUse, StartError
-from app.embedded.kafka import embedded_kafka
+from app.embedded.kafka import cluster_id, embedded_kafka
 from app.log import topic_admin
 from app.log.topics import declared
 from tests.integration.conftest import RemakeTopics
@@ -141,6 +143,13 @@ async def test_cancelled_while_it_starts_it_leaves_no_broker_behind(tmp_path: Pa
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert brokers_of(folder) == []
+
+
+def test_a_cluster_id_is_one_that_the_command_line_takes() -> None:
+    ids = {cluster_id(Path(f"/data/{number}")) for number in range(500)}
+    assert len(ids) == 500
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{21}", one) for one in ids)
+    assert all(len(base64.urlsafe_b64decode(one + "==")) == 16 for one in ids)
 
 
 async def test_a_missing_java_is_told(

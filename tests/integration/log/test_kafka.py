@@ -72,7 +72,12 @@ def unanswered(writer: KafkaTransactionalWriter, monkeypatch: pytest.MonkeyPatch
 def test_the_insides_of_aiokafka_that_the_guard_relies_on_are_as_they_were() -> None:
     """When this fails, aiokafka has changed: read its new `_do_txn_commit`, then mend `GuardedSender`."""
     guarded = inspect.getsource(sender.Sender._do_txn_commit)
-    for relied_on in ("flush_for_commit", "is_empty_transaction", "complete_transaction", "EndTxnHandler(self"):
+    for relied_on in (
+        "flush_for_commit",
+        "is_empty_transaction",
+        "complete_transaction",
+        "EndTxnHandler(self",
+    ):
         assert relied_on in guarded
     assert "_do_txn_commit(commit_result)" in inspect.getsource(sender.Sender._maybe_do_transactional_request)
     assert sender.BACKOFF_OVERRIDE == 0.002

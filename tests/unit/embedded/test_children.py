@@ -53,7 +53,11 @@ async def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path, sent: sign
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        assert psutil.pid_exists(child)
+        async with asyncio.timeout(10):
+            while (
+                psutil.Process(child).name() != "sleep"
+            ):  # until it is past the check for a parent gone early
+                await asyncio.sleep(0.01)
         parent.send_signal(sent)
         parent.wait()
         await until_gone(child)
@@ -141,8 +145,11 @@ async def test_a_watcher_is_told_of_a_child_that_ends_by_itself_and_of_no_other(
     assert told == [3]
 
 
-async def test_leftovers_are_waited_for_and_then_killed(tmp_path: Path) -> None:
+async def test_leftovers_are_waited_for_and_then_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "LEFTOVERS_END_WITHIN", 0.1)
     left = await started(SLEEP, tmp_path / "log")
     reaping = asyncio.create_task(left.wait())
-    await children.end_leftovers(lambda process: process.pid == left.pid, within=0.1)
+    await children.end_leftovers(lambda process: process.pid == left.pid)
     assert await reaping == -signal.SIGKILL

@@ -61,7 +61,13 @@ async def test_a_fetch_that_hangs_ends_at_once_when_it_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = asyncio.Event()
-    silent_proxy = await asyncio.start_server(lambda _r, _w: asked.set(), "127.0.0.1", 0)
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()  # until it hangs up
+        writer.close()
+
+    silent_proxy = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     async with silent_proxy:
         port = silent_proxy.sockets[0].getsockname()[1]
         for name in ("https_proxy", "HTTPS_PROXY"):

@@ -1,0 +1,72 @@
+"""The adapter that a tuning made, packed for download."""
+
+from __future__ import annotations
+
+import asyncio
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+from litestar import Request, get
+from litestar.params import FromPath
+from litestar.response import Stream
+
+from app.api.errors import ApiError
+from app.api.session import opened
+from app.api.tunings import tuning_row
+from app.domain.tunings import Tuning
+
+
+@get("/v1/tunings.adapter/{id:str}", operation_id="downloadAdapter")
+async def adapter(request: Request[Any, Any, Any], id: FromPath[str]) -> Stream:
+    """The adapter as a tar.gz that stock PEFT loads once it is unpacked."""
+    session = await opened(request, "read")
+    tuning = msgspec.json.decode(
+        (await tuning_row(session.service, session.caller.account_id, id))["state"], type=Tuning
+    )
+    if tuning.status != "succeeded":
+        raise ApiError(
+            400, "adapter_not_ready", f"tuning {id} is {tuning.status}; only a succeeded one has an adapter"
+        )
+    with tempfile.TemporaryDirectory(prefix="tunesmith-adapter-") as folder:
+        for file in tuning.result_files:
+            if file.name.startswith("adapter/"):
+                await session.service.store.get_file(file.key, Path(folder) / Path(file.name).name)
+        packed = await asyncio.to_thread(_packed, Path(folder))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        with packed:
+            packed.seek(0)
+            while chunk := packed.read(1024**2):
+                yield chunk
+
+    return Stream(
+        chunks(),
+        media_type="application/gzip",
+        headers={
+            "content-disposition": f'attachment; filename="{id}.tar.gz"',
+            "content-length": str(packed.tell()),
+        },
+    )
+
+
+def _packed(folder: Path) -> IO[bytes]:
+    """A folder's files as a tar.gz in a file without a name; its position is its size."""
+    packed = tempfile.TemporaryFile(prefix="tunesmith-adapter-")  # noqa: SIM115 — whoever streams it closes it
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, arcname=path.name, filter=_anonymous)
+    return packed
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o644
+    return member
+
+
+ROUTES = [adapter]

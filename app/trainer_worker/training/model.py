@@ -1,0 +1,123 @@
+"""The model of a plan: the base as it is on disk or in 4 bits, the adapter on it, stock PEFT's way back."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError, safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from app.trainer_worker.training.failures import model_unreadable, unknown_target_modules
+from app.trainer_worker.training.frames import Ready
+from app.trainer_worker.training.plan import Plan
+
+VERSIONS_OF = ("torch", "transformers", "peft", "trl", "bitsandbytes", "tunesmith-server")
+
+
+def ready(device: str | None = None) -> Ready:
+    """What this child computes on."""
+    versions = {name: version(name) for name in VERSIONS_OF}
+    if device != "cpu" and torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return Ready("cuda", properties.name, properties.total_memory, versions)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Ready("cpu", _cpu_name(), memory, versions)
+
+
+def memory_peak() -> int:
+    """The most memory held so far, in bytes: of the GPU if it is used, or of this process."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized() and torch.cuda.max_memory_allocated():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def compute_dtype(device: str) -> torch.dtype:
+    """The floating point that is fast on the device: bf16 where matrix units have it, else fp32.
+
+    A CPU with AVX512-BF16 but without AMX multiplies bf16 at half the speed of fp32.
+    """
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
+
+
+def load_tokenizer(model_dir: str) -> Any:
+    """The model's tokenizer, with a token to pad with. Raises `TrainingFault`."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise model_unreadable(error) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(plan: Plan) -> Any:
+    """The base on the plan's device, for QLoRA in 4 bits (NF4, doubly quantised). Raises `TrainingFault`."""
+    dtype = compute_dtype(plan.device)
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": plan.device}, "local_files_only": True}
+    if plan.method == "qlora":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    try:
+        base = AutoModelForCausalLM.from_pretrained(plan.model_dir, **options)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise model_unreadable(error) from error
+    base.config.use_cache = False
+    return base
+
+
+def with_adapter(base: Any, plan: Plan) -> Any:
+    """The base with a fresh LoRA on the plan's modules, its weights drawn from the current seed, in fp32.
+
+    Raises `TrainingFault`.
+    """
+    hyper = plan.hyperparameters
+    wanted = plan.target_modules
+    config = LoraConfig(
+        r=hyper.rank,
+        lora_alpha=hyper.alpha,  # type: ignore[arg-type]
+        lora_dropout=hyper.dropout,
+        target_modules=wanted if isinstance(wanted, str) else list(wanted),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(base, config)
+    except ValueError as error:
+        if "target modules" in str(error).lower() or "target_modules" in str(error):
+            raise unknown_target_modules(wanted if isinstance(wanted, str) else ", ".join(wanted)) from error
+        raise
+
+
+def load_tuned(plan: Plan, adapter_dir: Path) -> Any:
+    """A fresh base with the adapter in `adapter_dir`, by stock PEFT, in the type it was saved in."""
+    return PeftModel.from_pretrained(
+        load_base(plan), str(adapter_dir), autocast_adapter_dtype=_saved_in_fp32(adapter_dir)
+    )
+
+
+def _saved_in_fp32(adapter_dir: Path) -> bool:
+    """Whether PEFT's default, adapters in fp32, keeps this one as it is."""
+    with safe_open(adapter_dir / "adapter_model.safetensors", framework="pt") as tensors:
+        names = list(tensors.keys())
+        return not names or tensors.get_slice(names[0]).get_dtype() == "F32"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()

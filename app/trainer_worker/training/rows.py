@@ -1,0 +1,54 @@
+"""A file's rows, ready to be trained on: read, checked once more, tokenised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from app.datasets.formats import read_row
+from app.datasets.lines import read_lines
+from app.datasets.tokenise import SpecialTokenInText, TemplateError, Tokenizer, Tokens, tokenise
+from app.trainer_worker.training.failures import BadRow, bad_rows, no_rows, nothing_to_train
+
+
+def read_rows(path: Path, tokenizer: Tokenizer, max_length: int, param: str) -> list[Tokens]:
+    """Every row of a file as tokens. Raises `TrainingFault` naming all lines that cannot be trained on."""
+    rows: list[Tokens] = []
+    bad: list[BadRow] = []
+    empty: list[int] = []
+    with path.open("rb") as source:
+        for line in read_lines(source):
+            if line.fault is not None:
+                if not line.fault.warning:
+                    bad.append(BadRow(line.number, line.fault.message))
+                continue
+            row, _, faults = read_row(line.value)
+            if row is None:
+                reasons = [fault.message for fault in faults if not fault.warning]
+                bad.append(BadRow(line.number, reasons[0]))
+                continue
+            try:
+                tokens = tokenise(row, tokenizer, max_length)
+            except (TemplateError, SpecialTokenInText) as error:
+                bad.append(BadRow(line.number, str(error)))
+                continue
+            if tokens.trainable == 0:
+                empty.append(line.number)
+            rows.append(tokens)
+    if bad:
+        raise bad_rows(bad, param)
+    if empty:
+        raise nothing_to_train(empty, param, max_length)
+    if not rows:
+        raise no_rows(param)
+    return rows
+
+
+def as_dataset(rows: Sequence[Tokens]) -> Any:
+    """Rows as TRL takes them ready-made."""
+    return Dataset.from_dict(
+        {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    )

@@ -1,0 +1,55 @@
+"""Bodies and queries read with every fault told."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.errors import ApiError
+from app.api.requests import TuningRequest, page_of, read_fields
+from app.api.uploads import safe_name
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(TuningRequest.__struct_fields__) | st.text(), JSON))
+def test_whatever_the_body_each_field_is_read_or_refused(body: dict[str, object]) -> None:
+    values, faults = read_fields(TuningRequest, body)
+    refused = {fault.param for fault in faults}
+    for name in body:
+        assert (name in values) != (name[:64] in refused)
+    assert {"model", "training_file"} <= set(values) | refused
+    assert all(fault.message for fault in faults)
+
+
+@given(st.text() | st.integers(-5, 200).map(str))
+def test_a_limit_is_a_number_in_bounds_or_refused(text: str) -> None:
+    if text.isdecimal() and len(text) < 19 and 1 <= int(text) <= 100:
+        assert page_of({"limit": text}).limit == int(text)
+        return
+    with pytest.raises(ApiError) as refused:
+        page_of({"limit": text})
+    assert (refused.value.status, refused.value.param) == (400, "limit")
+
+
+@pytest.mark.parametrize(
+    ("given_name", "name"),
+    [
+        ("train.jsonl", "train.jsonl"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\data\\train.jsonl", "train.jsonl"),
+        ("a\x00b\r\nc", "abc"),
+        ("", "file"),
+        ("..", "file"),
+        ("/", "file"),
+        ("x" * 300, "x" * 255),
+        ("名前.jsonl", "名前.jsonl"),
+    ],
+)
+def test_a_file_name_is_a_label_and_never_a_path(given_name: str, name: str) -> None:
+    assert safe_name(given_name) == name

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.datasets.formats import Row, detect, read_row
+
+QUESTION = {"role": "user", "content": "How many?"}
+ANSWER = {"role": "assistant", "content": "Seven."}
+
+
+def codes(value: Any) -> list[tuple[str, str]]:
+    """Code and pointer of each fault."""
+    return [(fault.code, fault.pointer) for fault in read_row(value)[2] if not fault.warning]
+
+
+def chat(*messages: Any) -> dict[str, Any]:
+    return {"messages": list(messages)}
+
+
+def test_a_chat_row_is_read_with_role_and_content_only() -> None:
+    row, form, faults = read_row(chat(QUESTION | {"name": "Ann"}, ANSWER))
+    assert row == Row((QUESTION, ANSWER))
+    assert form == "chat"
+    assert [(fault.code, fault.pointer, fault.warning) for fault in faults] == [
+        ("unused_field", "/messages/0/name", True)
+    ]
+
+
+def test_prompt_and_completion_become_a_question_and_an_answer() -> None:
+    row, form, _ = read_row({"prompt": "How many?", "completion": "Seven."})
+    assert (row, form) == (Row((QUESTION, ANSWER)), "prompt_completion")
+
+
+@pytest.mark.parametrize(
+    ("row", "form"),
+    [
+        ({"messages": []}, "chat"),
+        ({"prompt": "a", "completion": "b"}, "prompt_completion"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference"),
+        ({"input": {}, "preferred_output": [], "non_preferred_output": []}, "preference"),
+        ({"text": "a"}, "text"),
+        ({"instruction": "a"}, None),
+    ],
+)
+def test_a_format_is_known_by_its_keys(row: dict[str, Any], form: str | None) -> None:
+    assert detect(row) == form
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (["a"], [("not_an_object", "")]),
+        ("a", [("not_an_object", "")]),
+        ({}, [("no_messages", "")]),
+        ({"text": "a"}, [("unsupported_format", "")]),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, [("unsupported_format", "")]),
+        ({"prompt": "a", "completion": ""}, [("not_text", "/completion")]),
+        ({"prompt": "a"}, [("not_text", "/completion")]),
+        ({"messages": "hello"}, [("no_messages", "/messages")]),
+        (chat(), [("no_messages", "/messages")]),
+        (chat("hello", ANSWER), [("not_an_object", "/messages/0")]),
+        (chat({"role": "human", "content": "a"}, ANSWER), [("bad_role", "/messages/0/role")]),
+        (chat({"content": "a"}, ANSWER), [("bad_role", "/messages/0/role")]),
+        (chat({"role": 7, "content": "a"}, ANSWER), [("bad_role", "/messages/0/role")]),
+        (chat({"role": "user"}, ANSWER), [("not_text", "/messages/0/content")]),
+        (chat({"role": "user", "content": None}, ANSWER), [("not_text", "/messages/0/content")]),
+        (
+            chat({"role": "user", "content": [{"type": "text"}]}, ANSWER),
+            [("not_text", "/messages/0/content")],
+        ),
+        (chat({"role": "user", "content": " \n"}, ANSWER), [("empty_content", "/messages/0/content")]),
+        (chat(QUESTION, {"role": "assistant", "content": ""}), [("empty_content", "/messages/1/content")]),
+        (
+            chat(QUESTION, ANSWER, {"role": "system", "content": "a"}, ANSWER),
+            [("late_system", "/messages/2/role")],
+        ),
+        (chat(QUESTION), [("no_answer", "/messages/0/role")]),
+        (chat(QUESTION, ANSWER, QUESTION), [("no_answer", "/messages/2/role")]),
+        (chat(QUESTION, ANSWER | {"weight": 0}), [("unsupported_weight", "/messages/1/weight")]),
+        (
+            chat(QUESTION, {"role": "tool", "content": "a"}, ANSWER),
+            [("unsupported_tools", "/messages/1/role")],
+        ),
+        (
+            chat(QUESTION, {"role": "assistant", "content": None, "tool_calls": []}),
+            [("unsupported_tools", "/messages/1/tool_calls")],
+        ),
+        (chat(QUESTION, ANSWER) | {"tools": []}, [("unsupported_tools", "/tools")]),
+    ],
+)
+def test_each_fault_has_a_code_and_points_at_its_place(row: Any, expected: list[tuple[str, str]]) -> None:
+    assert codes(row) == expected
+    assert read_row(row)[0] is None
+
+
+def test_every_fault_of_a_row_is_told_and_not_only_the_first() -> None:
+    row = chat({"role": "human", "content": ""}, {"role": "assistant", "content": 7}, {"role": "user"})
+    assert codes(row) == [
+        ("bad_role", "/messages/0/role"),
+        ("empty_content", "/messages/0/content"),
+        ("not_text", "/messages/1/content"),
+        ("not_text", "/messages/2/content"),
+        ("no_answer", "/messages/2/role"),
+    ]
+
+
+def test_a_common_mistake_in_a_role_comes_with_the_right_word() -> None:
+    (fault,) = read_row(chat({"role": "Human", "content": "a"}, ANSWER))[2]
+    assert fault.fix == "write 'user'"
+
+
+def test_an_empty_system_message_only_warns() -> None:
+    row, _, faults = read_row(chat({"role": "system", "content": ""}, QUESTION, ANSWER))
+    assert row is not None
+    assert [(fault.code, fault.warning) for fault in faults] == [("empty_content", True)]
+
+
+def test_a_pointer_escapes_what_json_pointers_escape() -> None:
+    (fault,) = read_row(chat(QUESTION, ANSWER | {"a/b~c": 1}))[2]
+    assert fault.pointer == "/messages/1/a~1b~0c"
+
+
+def test_what_is_shown_of_a_value_is_cut() -> None:
+    (fault,) = read_row(chat({"role": "x" * 10_000, "content": "a"}, ANSWER))[2]
+    assert len(fault.message) < 80
