@@ -1,0 +1,1 @@
+"""Tunesmith's server: the six roles, and what they share."""

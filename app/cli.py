@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -18,7 +17,7 @@ from app.settings import Settings, SettingsError
 Result = TypeVar("Result")
 
 app = typer.Typer(
-    help="A fine-tuning service for a team's own machines. `up` runs all of it here; `run` runs single roles.",
+    help="A fine-tuning service for a team's own machines. `up` runs all of it here, `run` single roles.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -38,7 +37,8 @@ for name, group in (
     app.add_typer(group, name=name)
 
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Data folder; operator commands attach to the `up` running on it.")
+    Path | None,
+    typer.Option("--data-dir", help="Data folder; operator commands attach to the `up` running on it."),
 ]
 
 
@@ -92,7 +92,9 @@ def finished(work: Coroutine[Any, Any, Result]) -> Result:
 @app.command()
 def up(
     data_dir: DataDir = None,
-    port: Annotated[int | None, typer.Option(help="Port of the api; 0: a free one.", min=0, max=65535)] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the api; 0: a free one.", min=0, max=65535)
+    ] = None,
 ) -> None:
     """Run all roles here, with an embedded Kafka broker and PostgreSQL. Prints `READY <url>` on stdout."""
     from app.catalogue.packaged import ModelError
@@ -141,7 +143,7 @@ def run(
         run_them(settings, list(dict.fromkeys(roles)))
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         fail(f"the database cannot be used: {error}")
-    except Exception as error:  # one sentence for the operator; the log above has the rest
+    except Exception as error:  # noqa: BLE001 – one sentence for the operator; the log above has the rest
         fail(f"{error}" or repr(error))
 
 
@@ -151,7 +153,8 @@ def settings() -> None:
     current = settings_of()
     for field in msgspec.inspect.type_info(Settings).fields:  # type: ignore[attr-defined]
         described = getattr(field.type, "extra_json_schema", None) or {}
-        print(f"TUNESMITH_{field.name.upper():<22} {getattr(current, field.name)!s:<28} {described.get('description', '')}")
+        meaning = described.get("description", "")
+        print(f"TUNESMITH_{field.name.upper():<22} {getattr(current, field.name)!s:<28} {meaning}")
 
 
 @topics_app.command("apply")
@@ -288,7 +291,10 @@ def log_tail(
             while True:
                 for record in await reader.fetch(500, 0.5):
                     what = record.header("ce_type") or "-"
-                    print(f"{record.at:%H:%M:%S} {record.key} {what} {(record.value or b'').decode()}", flush=True)
+                    print(
+                        f"{record.at:%H:%M:%S} {record.key} {what} {(record.value or b'').decode()}",
+                        flush=True,
+                    )
                 if from_start and all([await reader.position(one) >= end for one, end in ends.items()]):
                     return
         finally:
@@ -318,9 +324,11 @@ def workers_list(data_dir: DataDir = None) -> None:
         for record in last.values():
             if (beat := read_heartbeat(record)) is not None:
                 slots = ", ".join(
-                    f"{slot.device.kind} {slot.occupant.tuning_id if slot.occupant else 'free'}" for slot in beat.slots
+                    f"{slot.device.kind} {slot.occupant.tuning_id if slot.occupant else 'free'}"
+                    for slot in beat.slots
                 )
-                print(f"{beat.worker}  session {beat.session}  heard {record.at:%H:%M:%S}  {slots or 'warming up'}")
+                heard = f"{record.at:%H:%M:%S}"
+                print(f"{beat.worker}  session {beat.session}  heard {heard}  {slots or 'warming up'}")
 
     finished(work())
 
@@ -341,4 +349,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

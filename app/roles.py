@@ -32,7 +32,9 @@ async def run_roles(settings: Settings, names: Sequence[str]) -> None:
     loop = asyncio.get_running_loop()
     for sent in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sent, stop.set)
-    tasks = {asyncio.create_task(role): name for name, role in roles_of(settings, names, stop).items()}
+    tasks: dict[asyncio.Task[Any], str] = {
+        asyncio.create_task(role): name for name, role in roles_of(settings, names, stop).items()
+    }
     stopped = asyncio.create_task(stop.wait())
     logger.info("roles_started", roles=list(names), pid=os.getpid())
     try:

@@ -27,7 +27,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     kafka: Annotated[str | None, Meta(description="Bootstrap servers; none: `up` embeds a broker.")] = None
     database: Annotated[str | None, Meta(description="PostgreSQL DSN; none: `up` embeds a server.")] = None
     storage: Annotated[
-        str | None, Meta(description="Object store URL (file://, s3://, gs://, az://); none: in the data folder.")
+        str | None,
+        Meta(description="Object store URL (file://, s3://, gs://, az://); none: in the data folder."),
     ] = None
     data_dir: Annotated[Path, Meta(description="Folder of this installation's data.")] = Path(".tunesmith")
     cache_dir: Annotated[Path, Meta(description="Folder of broker jars and converted models.")] = field(
@@ -39,7 +40,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=65535, description="Port of the embedded broker; 0: a free one.")
     ] = 0
     profile: Annotated[
-        str, Meta(pattern="^(embedded|cluster)$", description="Which column of topics.toml topics are made by.")
+        str,
+        Meta(pattern="^(embedded|cluster)$", description="Which column of topics.toml topics are made by."),
     ] = "embedded"
     creates_per_minute: Annotated[
         int, Meta(ge=0, description="Tunings an account may create in any 60 seconds; 0: no limit.")
@@ -56,9 +58,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     drain_seconds: Annotated[
         float, Meta(gt=0, description="How long a role finishes what is in flight after SIGTERM.")
     ] = 30.0
-    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="Least level logged.")] = (
-        "info"
-    )
+    log_level: Annotated[
+        str, Meta(pattern="^(debug|info|warning|error)$", description="Least level logged.")
+    ] = "info"
 
     @staticmethod
     def from_env(env: Mapping[str, str], **overrides: Any) -> Settings:

@@ -48,13 +48,17 @@ class ServerDied(Exception):
 
 
 async def up(settings: Settings, on_progress: Callable[[str], None], on_ready: Callable[[str], None]) -> None:
-    """Run everything until SIGTERM or SIGINT. Raises `EmbeddedError`, `NotReady`, `ServerDied` and the like."""
+    """Run everything until SIGTERM or SIGINT. Raises `EmbeddedError`, `NotReady`, `ServerDied`, …"""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sent in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sent, stop.set)
     with opened(settings.data_dir) as folder:
-        port = ports.claimed(settings.port, settings.host, setting="--port") if settings.port else ports.free_port()
+        port = (
+            ports.claimed(settings.port, settings.host, setting="--port")
+            if settings.port
+            else ports.free_port()
+        )
         preparing = asyncio.create_task(asyncio.to_thread(_prepare_models, settings.cache_dir, on_progress))
         deaths: asyncio.Queue[str] = asyncio.Queue()
         running = asyncio.create_task(
@@ -100,7 +104,9 @@ async def _serve(
     ) as servers:
         log = KafkaLog(servers.kafka)
         for one in await apply(servers.kafka, topics.declared("embedded")):
-            logger.warning("topic_drifted", topic=one.topic, what=one.what, declared=one.declared, found=one.found)
+            logger.warning(
+                "topic_drifted", topic=one.topic, what=one.what, declared=one.declared, found=one.found
+            )
         url = f"http://{settings.host}:{port}"
         environment = _environment(settings, folder, servers, port)
         on_progress("starting the roles")
@@ -209,7 +215,9 @@ async def _until_ready(
                             return
                     await asyncio.sleep(0.05)
     except TimeoutError as error:
-        raise NotReady(f"the service was not ready within {READY_WITHIN:g} s; the log above says why") from error
+        raise NotReady(
+            f"the service was not ready within {READY_WITHIN:g} s; the log above says why"
+        ) from error
 
 
 async def _models_listed(connection: asyncpg.Connection) -> bool:

@@ -72,7 +72,9 @@ class HandlerContract:
                 await send(log, FILES, f"file-{n}", REGISTER, CHECK)
             await replies_to(log, 40)
         events = await events_of(log, FILES)
-        assert sorted(event.id for event in events) == sorted(f"file-{n}:{v}" for n in range(20) for v in (1, 2))
+        assert sorted(event.id for event in events) == sorted(
+            f"file-{n}:{v}" for n in range(20) for v in (1, 2)
+        )
 
 
 async def keys_of_partition(log: Log, index: int, count: int) -> list[str]:

@@ -28,13 +28,21 @@ async def handling(log: Log, *streams: str) -> AsyncIterator[None]:
         await task
 
 
-async def send(log: Log, decider: Decider, aggregate_id: str, *bodies: Any, ids: list[str] | None = None) -> None:
+async def send(
+    log: Log, decider: Decider, aggregate_id: str, *bodies: Any, ids: list[str] | None = None
+) -> None:
     """Send commands, in order."""
     writer = await log.writer()
     for number, body in enumerate(bodies):
         id = ids[number] if ids else f"cmd-{aggregate_id}-{number}"
         record = command_record(
-            decider, id=id, aggregate_id=aggregate_id, actor="key:k", correlation_id="r", source="api", body=body
+            decider,
+            id=id,
+            aggregate_id=aggregate_id,
+            actor="key:k",
+            correlation_id="r",
+            source="api",
+            body=body,
         )
         await writer.send(record)
     await writer.close()

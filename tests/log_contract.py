@@ -59,7 +59,7 @@ class LogContract:
         await writer.close()
         places: dict[str | None, set[int]] = {}
         for one in await read_all(log, EVENTS):
-            places.setdefault(one.key, set()).add(one.partition.index)
+            places.setdefault(one.key, set()).add(one.partition.number)
         assert len(places) == 10
         assert all(len(indexes) == 1 for indexes in places.values())
 
@@ -72,7 +72,7 @@ class LogContract:
         await transactional.close()
         places: dict[str | None, set[int]] = {}
         for one in await read_all(log, EVENTS):
-            places.setdefault(one.key, set()).add(one.partition.index)
+            places.setdefault(one.key, set()).add(one.partition.number)
         assert all(len(indexes) == 1 for indexes in places.values())
 
     async def test_a_transaction_tells_the_offset_of_each_record(self, log: Log) -> None:
@@ -82,7 +82,11 @@ class LogContract:
             [record(EVENTS, "a", "x", 0), record(COMMANDS, "a", "y", 1), record(EVENTS, "a", "z", 0)]
         )
         await writer.close()
-        found = {(one.value or b"").decode(): one.offset for topic in (EVENTS, COMMANDS) for one in await read_all(log, topic)}
+        found = {
+            (one.value or b"").decode(): one.offset
+            for topic in (EVENTS, COMMANDS)
+            for one in await read_all(log, topic)
+        }
         assert offsets == [found["x"], found["y"], found["z"]]
 
     async def test_a_second_writer_with_the_same_id_fences_the_first(self, log: Log) -> None:
@@ -151,7 +155,7 @@ class LogContract:
         async with asyncio.timeout(30):
             mine, yours = await first.changed(), await second.changed()
             while mine & yours or len(mine | yours) < 3:
-                done, pending = await asyncio.wait(
+                _, pending = await asyncio.wait(
                     [asyncio.create_task(first.changed()), asyncio.create_task(second.changed())], timeout=1
                 )
                 for task in pending:

@@ -10,6 +10,9 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection
+from app.domain.tunings import RunAttempt, StopAttempt
+from app.log import topics
 from app.log.aggregates import (
     CURSOR_KEY,
     REMEMBERED_COMMANDS,
@@ -18,9 +21,6 @@ from app.log.aggregates import (
     Decided,
     read_aggregate,
 )
-from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection
-from app.domain.tunings import RunAttempt, StopAttempt
-from app.log import topics
 from app.log.codec import (
     Command,
     Reply,
@@ -37,7 +37,7 @@ logger = structlog.get_logger("command_handler")
 
 
 class Batch(Struct, frozen=True):
-    """Records of one transaction; `states` are the touched aggregates, encoded, to adopt once it is committed."""
+    """Records of one transaction; `states` are the touched aggregates, encoded, to adopt after the commit."""
 
     records: list[Record]
     states: dict[str, bytes]
@@ -49,10 +49,10 @@ def decide_batch(
 ) -> Batch:
     """Decide `commands`, taken in order from one partition, on copies of the states they touch.
 
-    `replies` is the partition count of the replies topic. A command that cannot be read or whose events the log
-    would not take is refused, and leaves the others of its batch unharmed.
+    `replies` is the partition count of the replies topic. A command that cannot be read or whose events the
+    log would not take is refused, and leaves the others of its batch unharmed.
     """
-    partition = commands[0].partition.index
+    partition = commands[0].partition.number
     touched: dict[str, Aggregate] = {}
     records: list[Record] = []
     for received in commands:
@@ -139,8 +139,9 @@ def _evolve(
         )
         state = decider.evolve(state, body, Recorded(command.aggregate_id, version, at))
         records.append(record)
+        happened = f"{decider.noun}_{decider.wire_type(body).split('.')[2]}"
         logger.info(
-            f"{decider.noun}_{decider.wire_type(body).split('.')[2]}",
+            happened,
             id=command.aggregate_id,
             version=version,
             command_id=command.id,

@@ -6,15 +6,14 @@ import asyncio
 from uuid import uuid4
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, json
 
 from app.command_handler.batch import decide_batch
-from app.log.aggregates import CURSOR_KEY, OWNER_KEY, Cursor
 from app.domain.decider import Decider
 from app.log import topics
+from app.log.aggregates import CURSOR_KEY, OWNER_KEY, Cursor
 from app.log.codec import encode
 from app.log.port import Log, Partition, Reader, Record, Start, TransactionalWriter
-from msgspec import json
 
 LARGEST_BATCH = 500
 POLL_SECONDS = 0.5

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 import structlog
 
@@ -57,7 +58,10 @@ async def _next_ownership(
 ) -> frozenset[Partition] | None:
     """Wait for what comes first: another ownership, a fence, a task that gave up, or the stop."""
     changed = asyncio.create_task(membership.changed())
-    others = [asyncio.create_task(fenced.wait()), asyncio.create_task(stop.wait())]
+    others: list[asyncio.Task[Any]] = [
+        asyncio.create_task(fenced.wait()),
+        asyncio.create_task(stop.wait()),
+    ]
     try:
         await asyncio.wait([changed, *others, *writing.values()], return_when=asyncio.FIRST_COMPLETED)
         for task in writing.values():
@@ -73,10 +77,7 @@ async def _next_ownership(
             await membership.rejoin()
         return None
     finally:
-        for task in (changed, *others):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await _end([changed, *others])
 
 
 async def _write(
@@ -87,18 +88,18 @@ async def _write(
     while not stop.is_set():
         started = asyncio.get_running_loop().time()
         try:
-            await serve_partition(log, STREAMS[stream], partition.index, stop)
+            await serve_partition(log, STREAMS[stream], partition.number, stop)
         except Fenced as error:
-            logger.warning("fenced", stream=stream, partition=partition.index, error=str(error))
+            logger.warning("fenced", stream=stream, partition=partition.number, error=str(error))
             fenced.set()
             await asyncio.Event().wait()  # until the supervisor ends this task
         except (LogError, TimeoutError) as error:
             long_ago = asyncio.get_running_loop().time() - started > 60
             failures = 1 if long_ago else failures + 1
-            logger.warning("partition_failed", stream=stream, partition=partition.index, error=str(error))
+            logger.warning("partition_failed", stream=stream, partition=partition.number, error=str(error))
             if failures >= FAILURES_BEFORE_EXIT:
                 raise GaveUp(
-                    f"{stream} partition {partition.index} failed {failures} times: {error}"
+                    f"{stream} partition {partition.number} failed {failures} times: {error}"
                 ) from error
             await _back_off(failures, stop)
 
@@ -110,7 +111,7 @@ async def _back_off(failures: int, stop: asyncio.Event) -> None:
             await stop.wait()
 
 
-async def _end(tasks: list[asyncio.Task[None]], *, gently: bool = False) -> None:
+async def _end(tasks: list[asyncio.Task[Any]], *, gently: bool = False) -> None:
     """End partition tasks; gently: `stop` is set, so let each finish the batch in its hands."""
     if gently and tasks:
         await asyncio.wait(tasks, timeout=10)

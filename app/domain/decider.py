@@ -11,7 +11,7 @@ from msgspec import Struct
 
 
 class Context(Struct, frozen=True):
-    """What comes in with a command: who, when and about what. `at` is the log's append time of the command."""
+    """What comes in with a command: who, when and about what. `at` is when the log took the command."""
 
     command_id: str
     aggregate_id: str
@@ -35,7 +35,7 @@ class Accepted(Struct, frozen=True):
 
 
 class Rejection(Struct, frozen=True):
-    """A command refused: a stable code, a sentence, the request field meant, and orders that follow all the same."""
+    """A command refused: a stable code, a sentence, the field meant; orders that follow all the same."""
 
     code: str
     message: str
@@ -49,8 +49,9 @@ _boundary = re.compile(r"(?<!^)(?=[A-Z])")
 class Decider(Struct, frozen=True):
     """One aggregate's rules.
 
-    `decide(state, command, context)` gives `Accepted` or `Rejection`; `evolve(state, event, recorded)` gives the
-    next state. The state is None before the first event. `commands` and `events` map wire types to classes.
+    `decide(state, command, context)` gives `Accepted` or `Rejection`; `evolve(state, event, recorded)` gives
+    the next state. The state is None before the first event. `commands` and `events` map wire types to
+    classes.
     """
 
     stream: str

@@ -1,4 +1,4 @@
-"""Uploaded files: their bytes lie in the object store, the events hold size, digest and the check's summary."""
+"""Uploaded files: the bytes lie in the object store, the events hold size, digest and the check's summary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Status = Literal["uploaded", "processed", "error", "deleted"]
 
 
 class Fault(Struct, frozen=True):
-    """One thing wrong in a file: the 1-based line, a stable code, a JSON pointer into the row, a sentence, a fix."""
+    """A fault of a file: the 1-based line, a stable code, a JSON pointer into the row, a sentence, a fix."""
 
     line: int
     code: str

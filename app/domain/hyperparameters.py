@@ -49,8 +49,8 @@ def resolve(
 ) -> Hyperparameters | tuple[HyperparameterFault, ...]:
     """Fill in defaults and every `"auto"`; or all faults at once.
 
-    `rows` is the number of training rows, `context_length` the model's, in tokens. The source document's older
-    nested form, `{"lora": {...}, "training": {...}}`, is taken as well.
+    `rows` is the number of training rows, `context_length` the model's, in tokens. The source document's
+    older nested form, `{"lora": {...}, "training": {...}}`, is taken as well.
     """
     flat, faults = _flattened(given)
     values: dict[str, Any] = {}

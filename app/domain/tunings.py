@@ -1,4 +1,4 @@
-"""Tunings, the fine-tuning jobs: `pending → running → succeeded | failed | cancelled`, and what is decided when."""
+"""Tunings, the fine-tuning jobs: `pending → running → succeeded | failed | cancelled`."""
 
 from __future__ import annotations
 

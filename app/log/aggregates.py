@@ -25,7 +25,7 @@ class Decided(Struct, frozen=True, array_like=True):
 
 
 class Aggregate(Struct, frozen=True):
-    """An aggregate after `version` events: hash and time of the last, the latest accepted commands, the state."""
+    """An aggregate after `version` events: hash and time of the last, latest accepted commands, the state."""
 
     id: str
     version: int = 0

@@ -42,6 +42,8 @@ async def ask(log: Log, decider: Decider, aggregate_id: str, body: Any, *, actor
                     if record.key == command_id:
                         return msgspec.json.decode(record.value or b"", type=Reply)
     except TimeoutError as error:
-        raise Unavailable(f"no command handler answered within {REPLY_WITHIN:g} s; is one running?") from error
+        raise Unavailable(
+            f"no command handler answered within {REPLY_WITHIN:g} s; is one running?"
+        ) from error
     finally:
         await reader.close()

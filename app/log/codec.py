@@ -1,8 +1,8 @@
 """Messages as CloudEvents 1.0 in Kafka's binary mode: attributes in `ce_*` headers, JSON in the value.
 
-The chain: an event's `ce_chain` is SHA-256, in hex, over the `ce_chain` of the event before it in its aggregate
-(64 zeros for the first), each header of `CHAINED` in that order and at last the value; each of them preceded by its
-length in bytes, decimal, and a colon.
+The chain: an event's `ce_chain` is SHA-256, in hex, over the `ce_chain` of the event before it in its
+aggregate (64 zeros for the first), each header of `CHAINED` in that order and at last the value; each of them
+preceded by its length in bytes, decimal, and a colon.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def attributes(received: Received, *names: str) -> dict[str, str]:
 
 def where(received: Received) -> str:
     """How people are told which record is meant."""
-    return f"{received.partition.topic}[{received.partition.index}]@{received.offset}"
+    return f"{received.partition.topic}[{received.partition.number}]@{received.offset}"
 
 
 def _body(types: dict[str, type], name: str, received: Received) -> Any:

@@ -1,8 +1,8 @@
 """One transaction per batch by aiokafka, with its silent repetition of EndTxn made fatal.
 
-aiokafka sends an EndTxn again when it got no answer. Sent again on the same producer epoch, the first one may arrive
-late and commit what the *next* transaction has written so far. So an EndTxn is sent once; without an answer the
-producer is given up, and its successor's fence settles what became of the transaction.
+aiokafka sends an EndTxn again when it got no answer. Sent again on the same producer epoch, the first one may
+arrive late and commit what the *next* transaction has written so far. So an EndTxn is sent once; without an
+answer the producer is given up, and its successor's fence settles what became of the transaction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRANSACTION_TIMEOUT_MS = 10_000
 COMMIT_WITHIN = 8.0
 CLOSE_WITHIN = 5.0
 
-# The wait after CONCURRENT_TRANSACTIONS is a constant in aiokafka; 20 ms would cap transactions at 40 a second.
+# The wait after CONCURRENT_TRANSACTIONS is a constant in aiokafka; its 20 ms would cap commits at 40/s.
 aiokafka_sender.BACKOFF_OVERRIDE = 0.002
 
 

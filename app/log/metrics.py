@@ -57,7 +57,9 @@ def read_metric(received: Received) -> tuple[str, Step | Phase]:
     kinds: dict[str, type[Step | Phase]] = {STEP: Step, PHASE: Phase}
     kind = kinds.get(found["ce_type"])
     if kind is None:
-        raise Undecodable(f"{where(received)} is of type {found['ce_type']}, which this version does not know")
+        raise Undecodable(
+            f"{where(received)} is of type {found['ce_type']}, which this version does not know"
+        )
     try:
         return found["ce_subject"], msgspec.json.decode(received.value or b"", type=kind)
     except msgspec.DecodeError as error:

@@ -45,7 +45,7 @@ class Partition(NamedTuple):
     """One partition of one topic."""
 
     topic: str
-    index: int
+    number: int
 
 
 class Start(Enum):
@@ -164,7 +164,7 @@ class Log(Protocol):
 
 async def all_partitions(log: Log, topic: str) -> list[Partition]:
     """Every partition of a topic."""
-    return [Partition(topic, index) for index in range(await log.partition_count(topic))]
+    return [Partition(topic, number) for number in range(await log.partition_count(topic))]
 
 
 async def read_to_end(reader: Reader, partitions: Iterable[Partition]) -> list[Received]:

@@ -86,9 +86,7 @@ async def drift(bootstrap: str, declared: Sequence[Topic]) -> list[Drift]:
 
 
 async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    answers = await admin.describe_configs(
-        [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    )
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     return {
         resource[3]: {entry[0]: entry[1] for entry in resource[4]}
         for answer in answers

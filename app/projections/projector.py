@@ -67,14 +67,14 @@ async def project(
             logger.info("projection_taken_elsewhere", partition=str(error))
         except UNAPPLIABLE as error:
             logger.critical(
-                "projection_stopped", topic=partition.topic, partition=partition.index, error=str(error)
+                "projection_stopped", topic=partition.topic, partition=partition.number, error=str(error)
             )
             await stop.wait()
         except PASSING as error:
             logger.warning("projection_interrupted", topic=partition.topic, error=repr(error))
         except Exception:
             logger.critical(
-                "projection_stopped", topic=partition.topic, partition=partition.index, exc_info=True
+                "projection_stopped", topic=partition.topic, partition=partition.number, exc_info=True
             )
             await stop.wait()
         if not stop.is_set():
@@ -128,7 +128,7 @@ async def apply_batch(
     async with pool.acquire() as connection, connection.transaction():
         # The checkpoint first: a model that takes over holds it, and whoever waits for it holds nothing else.
         if await connection.execute(QUERIES["advance"], *partition, expected, moved) != "UPDATE 1":
-            raise TakenElsewhere(f"{partition.topic}[{partition.index}]")
+            raise TakenElsewhere(f"{partition.topic}[{partition.number}]")
         applied = await applier(partition.topic)(connection, records)
         if notify and applied:
             payload = " ".join(applied)

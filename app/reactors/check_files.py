@@ -1,4 +1,4 @@
-"""Every uploaded file is checked: by a process of its own, whose report goes to the store and its sum to the log."""
+"""Each uploaded file is checked by a process of its own; the report goes to the store, its sum to the log."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ logger = structlog.get_logger("reactor")
 
 
 async def serve(log: Log, dsn: str, store: Store, stop: asyncio.Event) -> None:
-    """The role: check files as they are uploaded, until `stop`. Two that check the same file find the same."""
+    """The role: check files as they are uploaded, until `stop`. Two that check one file find the same."""
     async with asyncpg.create_pool(dsn, min_size=1, max_size=3) as pool:
         while not stop.is_set():
             try:
@@ -47,14 +47,22 @@ async def serve(log: Log, dsn: str, store: Store, stop: asyncio.Event) -> None:
                 async with asyncio.TaskGroup() as tasks:
                     for partition in partitions:
                         tasks.create_task(_follow(log, pool, store, partition, stop))
-            except* (LogError, StorageError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as errors:
+            except* (
+                LogError,
+                StorageError,
+                OSError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+            ) as errors:
                 logger.warning("reactor_interrupted", error=repr(errors.exceptions[0]))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(PAUSE_AFTER_ERROR):
                         await stop.wait()
 
 
-async def _follow(log: Log, pool: asyncpg.Pool, store: Store, partition: Partition, stop: asyncio.Event) -> None:
+async def _follow(
+    log: Log, pool: asyncpg.Pool, store: Store, partition: Partition, stop: asyncio.Event
+) -> None:
     position = await pool.fetchval(POSITION, REACTOR, *partition) or 0
     writer = await log.writer()
     reader = await log.reader({partition: position})
@@ -129,8 +137,12 @@ async def check_file(store: Store, id: str) -> RecordCheck:
             await checker.wait()
             raise
     if checker.returncode != 0:
-        logger.error("check_broke", file_id=id, status=checker.returncode, error=err.decode(errors="replace")[-500:])
-        return _refused("check_failed", "the file could not be checked", "split the file, or ask the operator")
+        logger.error(
+            "check_broke", file_id=id, status=checker.returncode, error=err.decode(errors="replace")[-500:]
+        )
+        return _refused(
+            "check_failed", "the file could not be checked", "split the file, or ask the operator"
+        )
     await store.put_bytes(f"files/{id}.check.json", out)
     report = msgspec.json.decode(out, type=Report)
     first = report.faults[0] if report.faults else None

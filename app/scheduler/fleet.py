@@ -39,7 +39,7 @@ class Fleet:
         self._heard[heartbeat.worker] = Heard(heartbeat, now, since)
 
     def free_slots(self, taken: set[tuple[str, str, int]], now: float) -> list[FreeSlot]:
-        """Slots of living workers with nothing on them; `taken` are (worker, session, slot) given away already."""
+        """Free slots of living workers, but for `taken`: (worker, session, slot) given away already."""
         return [
             FreeSlot(beat.worker, beat.session, slot.index, slot.device.memory)
             for beat in (heard.heartbeat for heard in self._heard.values() if now - heard.at < self._lease)

@@ -16,7 +16,17 @@ from app.domain.tunings import TUNINGS, AssignAttempt, Attempt, ReportLost, Tuni
 from app.log import topics
 from app.log.aggregates import read_aggregate
 from app.log.codec import command_record
-from app.log.port import Fenced, Log, LogError, Reader, Received, Record, Start, TransactionalWriter, all_partitions
+from app.log.port import (
+    Fenced,
+    Log,
+    LogError,
+    Reader,
+    Received,
+    Record,
+    Start,
+    TransactionalWriter,
+    all_partitions,
+)
 from app.log.queue import QueuePlace, queue_record
 from app.log.workers import read_heartbeat
 from app.scheduler.fleet import Fleet
@@ -54,7 +64,9 @@ async def _pause(seconds: float, stop: asyncio.Event) -> None:
 async def _plan_on(settings: Settings, log: Log, stop: asyncio.Event) -> None:
     writer = await log.transactional_writer(TRANSACTIONAL_ID)
     try:
-        sources = await all_partitions(log, topics.state("tunings")) + await all_partitions(log, topics.WORKERS)
+        sources = await all_partitions(log, topics.state("tunings")) + await all_partitions(
+            log, topics.WORKERS
+        )
         reader = await log.reader(dict.fromkeys(sources, Start.FIRST))
         try:
             scheduler = Scheduler(settings, writer)
@@ -151,12 +163,19 @@ class Scheduler:
                 continue
             if (reason := self._fleet.lost(tuning.id, attempt, now)) is not None:
                 logger.warning(
-                    "attempt_lost", job_id=tuning.id, attempt=attempt.number, worker=attempt.worker, reason=reason
+                    "attempt_lost",
+                    job_id=tuning.id,
+                    attempt=attempt.number,
+                    worker=attempt.worker,
+                    reason=reason,
                 )
                 report = ReportLost(attempt.number, attempt.session, reason)
                 records.append(_command(tuning.id, report, attempt, "lost"))
                 # Until the decision is seen, this attempt is not judged again.
-                self._undecided[tuning.id] = (msgspec.structs.replace(attempt, number=attempt.number + 1), now)
+                self._undecided[tuning.id] = (
+                    msgspec.structs.replace(attempt, number=attempt.number + 1),
+                    now,
+                )
         self._fleet.forget(live)
         return records
 

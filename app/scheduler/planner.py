@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class Waiting(Struct, frozen=True):
-    """A tuning that waits for an attempt; `memory` is its estimate in bytes, `attempt` the next one's number."""
+    """A tuning that waits; `memory` is its estimate in bytes, `attempt` the next attempt's number."""
 
     tuning_id: str
     priority: int
@@ -46,8 +46,8 @@ class Plan(Struct, frozen=True):
 def plan(waiting: Sequence[Waiting], slots: Sequence[FreeSlot], now: datetime) -> Plan:
     """Higher priority first, then order of arrival; a tuning goes only where its estimated memory fits.
 
-    The tightest slot that fits is taken, so that big devices stay free for what needs them. A tuning that fits
-    nowhere just now does not hold up those behind it.
+    The tightest slot that fits is taken, so that big devices stay free for what needs them. A tuning that
+    fits nowhere just now does not hold up those behind it.
     """
     free = sorted(slots, key=lambda slot: (slot.memory, slot.worker, slot.index))
     assignments: list[Assignment] = []

@@ -55,7 +55,9 @@ async def run_attempt(
             validation = tuning.validation_file
             checked = await _fetched(validation, folder / "validation.jsonl", store) if validation else None
         except UnusableFile as error:
-            await reports.report(tuning.id, attempt, "started", ReportStarted(attempt.number, attempt.session))
+            await reports.report(
+                tuning.id, attempt, "started", ReportStarted(attempt.number, attempt.session)
+            )
             await conversation.fail(Failure("file_unusable", "platform", str(error), "training_file"))
             return
         await child.send(Train(_plan(order, model_dir, training, checked, folder, child)))

@@ -35,7 +35,9 @@ class ChildDied(Exception):
 class Child:
     """A child process in a group of its own; what it prints goes to the file `output`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, frames: asyncio.StreamReader, output: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, frames: asyncio.StreamReader, output: Path
+    ) -> None:
         self._process, self._frames, self.output = process, frames, output
         self.ready: Ready | None = None
 

@@ -49,7 +49,7 @@ class WarmSlot:
         return Slot(self._index, Device(ready.device, ready.name, ready.memory), self._occupant)
 
     async def keep_warm(self) -> None:
-        """Keep a warm child at rest and carry out what is ordered, for ever. A child that dies is replaced."""
+        """Keep a warm child at rest and carry out what is ordered, for ever; replace a child that dies."""
         while True:
             self._folder.mkdir(parents=True, exist_ok=True)
             child = await Child.start(self._folder / "child.log")
@@ -97,7 +97,9 @@ class WarmSlot:
             shutil.rmtree(work, ignore_errors=True)
             raise
         except Exception as error:  # whatever a worker stumbles over, the attempt must not hang
-            logger.error("attempt_broke", job_id=order.tuning.id, attempt=order.attempt.number, exc_info=error)
+            logger.error(
+                "attempt_broke", job_id=order.tuning.id, attempt=order.attempt.number, exc_info=error
+            )
             await self._lose(order, "child_died")
 
     async def _lose(self, order: RunAttempt, reason: LossReason) -> None:

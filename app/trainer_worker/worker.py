@@ -66,8 +66,8 @@ async def serve(
         with suppress(TimeoutError):
             async with asyncio.timeout(HAND_BACK_WITHIN):
                 await asyncio.gather(*(slot.hand_back() for slot in slots))
-        for task in (stopped, *tasks):
-            task.cancel()
+        for running in (stopped, *tasks):
+            running.cancel()
         await asyncio.gather(stopped, *tasks, return_exceptions=True)
         await reports.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,9 +101,7 @@ async def _order_reader(log: Log) -> Reader:
     return await log.reader(dict.fromkeys(await all_partitions(log, topics.WORK), Start.END))
 
 
-async def _take_orders(
-    log: Log, reader: Reader, slots: list[WarmSlot], worker: str, session: str
-) -> None:
+async def _take_orders(log: Log, reader: Reader, slots: list[WarmSlot], worker: str, session: str) -> None:
     """Take the orders for this worker in this session, in order; others are not ours, or of a former life."""
     positions: dict[Any, int] = {}
     try:

@@ -2,7 +2,7 @@
 
     python -m examples.order_mails.demo [--data-dir DIR] [--keep]
 
-Exits with 0 only if the tuned model answers at least 70 % of the held-out mails exactly, and at least 40 points
+Exits with 0 only if the tuned model answers at least 70 % of the held-out mails exactly, and at least 40
 more than the base model under the same prompt; with 130 when it was interrupted.
 """
 
@@ -25,10 +25,10 @@ import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
-
-from examples.order_mails.score import Answer, right
 from tunesmith import APIError, TuningClient, TuningJob
 from tunesmith.cli.progress import show_progress
+
+from examples.order_mails.score import Answer, right
 
 HERE = Path(__file__).parent
 SERVER = Path(sys.executable).with_name("tunesmith-server")
@@ -49,7 +49,9 @@ class DemoFailed(Exception):
 def main() -> int:
     """Run the demo; its exit status."""
     arguments = argparse.ArgumentParser(description="Tune a real language model on real rows, end to end.")
-    arguments.add_argument("--data-dir", type=Path, default=Path(".tunesmith/demo"), help="reused by a second run")
+    arguments.add_argument(
+        "--data-dir", type=Path, default=Path(".tunesmith/demo"), help="reused by a second run"
+    )
     given = arguments.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     began = time.monotonic()
@@ -79,7 +81,12 @@ def run(url: str, key: str, data_dir: Path) -> None:
             console.print(f"  {file.id}  {file.filename}  {file.bytes} bytes  {file.status}")
         step(f"creating a LoRA tuning of {MODEL}")
         job = client.tunings.create(
-            MODEL, training.id, HYPERPARAMETERS, validation_file=validation.id, suffix="order-mails", seed=SEED
+            MODEL,
+            training.id,
+            HYPERPARAMETERS,
+            validation_file=validation.id,
+            suffix="order-mails",
+            seed=SEED,
         )
         console.print(f"  {job.id}")
         ended = show_progress(client, job.id, console)
@@ -91,7 +98,9 @@ def run(url: str, key: str, data_dir: Path) -> None:
         console.print(f"  {adapter}: {', '.join(sorted(path.name for path in adapter.iterdir()))}")
     step("asking base and tuned model for the held-out mails")
     answers = scored(adapter)
-    base, tuned = (sum(right(said, one.expected) for one, said in pairs) / len(answers) for pairs in sides(answers))
+    base, tuned = (
+        sum(right(said, one.expected) for one, said in pairs) / len(answers) for pairs in sides(answers)
+    )
     show_answers(answers, base, tuned)
     step("the tuning's events, as a plain Kafka consumer finds them on the log")
     asyncio.run(show_events(data_dir, ended))
@@ -178,7 +187,14 @@ def scored(adapter: Path) -> list[Answer]:
 
     model = model_folder(Settings.from_env(os.environ).cache_dir, CATALOGUE[MODEL])
     scorer = subprocess.Popen(
-        [sys.executable, "-m", "examples.order_mails.score", str(model), str(adapter), str(HERE / "heldout.jsonl")],
+        [
+            sys.executable,
+            "-m",
+            "examples.order_mails.score",
+            str(model),
+            str(adapter),
+            str(HERE / "heldout.jsonl"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -210,7 +226,9 @@ def show_answers(answers: list[Answer], base: float, tuned: float) -> None:
         marks = ["green" if right(said, one.expected) else "red" for said in (one.base, one.tuned)]
         table.add_row(one.mail, f"[{marks[0]}]{clipped(one.base)}[/]", f"[{marks[1]}]{clipped(one.tuned)}[/]")
     console.print(table)
-    console.print(f"exact match on {len(answers)} held-out mails: base {base:.0%}, tuned [bold]{tuned:.0%}[/]")
+    console.print(
+        f"exact match on {len(answers)} held-out mails: base {base:.0%}, tuned [bold]{tuned:.0%}[/]"
+    )
 
 
 def clipped(said: str, longest: int = 160) -> str:
@@ -220,7 +238,7 @@ def clipped(said: str, longest: int = 160) -> str:
 
 
 async def show_events(data_dir: Path, job: TuningJob) -> None:
-    """Read the events topic with a plain consumer and print what is there of this job. Raises `DemoFailed`."""
+    """Read the events topic with a plain consumer; print what is of this job. Raises `DemoFailed`."""
     bootstrap = json.loads((data_dir / "addresses.json").read_bytes())["kafka"]
     topic = "tunesmith.tunings.events.v1"
     consumer = AIOKafkaConsumer(

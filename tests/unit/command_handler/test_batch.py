@@ -20,7 +20,9 @@ REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "hash")
 CHECK = RecordCheck("chat", 4, 0)
 
 
-def command(body: Any, offset: int = 0, id: str = "cmd-1", file: str = "file-a", at: datetime = AT) -> Received:
+def command(
+    body: Any, offset: int = 0, id: str = "cmd-1", file: str = "file-a", at: datetime = AT
+) -> Received:
     record = command_record(
         FILES, id=id, aggregate_id=file, actor="key:k", correlation_id="req-1", source="api", body=body
     )
@@ -32,7 +34,9 @@ def decide(*commands: Received, states: dict[str, bytes] | None = None) -> Batch
 
 
 def replies(batch: Batch) -> list[Reply]:
-    return [msgspec.json.decode(r.value or b"", type=Reply) for r in batch.records if r.topic == topics.REPLIES]
+    return [
+        msgspec.json.decode(r.value or b"", type=Reply) for r in batch.records if r.topic == topics.REPLIES
+    ]
 
 
 def events(batch: Batch) -> list[Record]:
@@ -41,7 +45,12 @@ def events(batch: Batch) -> list[Record]:
 
 def test_a_command_makes_events_a_reply_a_state_and_the_cursor() -> None:
     batch = decide(command(REGISTER, offset=41))
-    assert [record.topic.split(".")[-2] for record in batch.records] == ["events", "replies", "state", "state"]
+    assert [record.topic.split(".")[-2] for record in batch.records] == [
+        "events",
+        "replies",
+        "state",
+        "state",
+    ]
     [reply] = replies(batch)
     assert (reply.command_id, reply.accepted, reply.version) == ("cmd-1", True, 1)
     assert read_aggregate(FILES, batch.states["file-a"]).state.filename == "train.jsonl"
@@ -125,4 +134,6 @@ def test_a_command_whose_event_would_be_too_large_is_refused_alone() -> None:
 def test_time_never_goes_back_within_an_aggregate() -> None:
     earlier = AT - timedelta(hours=1)
     batch = decide(command(REGISTER), command(CHECK, offset=1, id="cmd-2", at=earlier))
-    assert [dict(record.headers)["ce_time"] for record in events(batch)] == [b"2026-11-23T12:00:00.000000Z"] * 2
+    assert [dict(record.headers)["ce_time"] for record in events(batch)] == [
+        b"2026-11-23T12:00:00.000000Z"
+    ] * 2

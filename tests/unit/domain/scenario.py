@@ -14,7 +14,8 @@ class Scenario:
     """One aggregate's story, told to its decider."""
 
     def __init__(self, decider: Decider, id: str, *past: Any) -> None:
-        self.decider, self.id, self.state, self.version = decider, id, None, 0
+        self.decider, self.id, self.version = decider, id, 0
+        self.state: Any = None
         self._evolve(past)
 
     def _evolve(self, events: tuple[Any, ...]) -> None:

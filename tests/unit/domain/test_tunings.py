@@ -122,9 +122,9 @@ TABLE: dict[str, dict[str, Any]] = {
         "lost": OVER,
         "cancel": [Cancelled],
     },
-    "succeeded": {name: ILLEGAL for name in COMMANDS} | {"create": []},
-    "failed": {name: ILLEGAL for name in COMMANDS} | {"create": []},
-    "cancelled": {name: ILLEGAL for name in COMMANDS} | {"create": [], "cancel": []},
+    "succeeded": dict.fromkeys(COMMANDS, ILLEGAL) | {"create": []},
+    "failed": dict.fromkeys(COMMANDS, ILLEGAL) | {"create": []},
+    "cancelled": dict.fromkeys(COMMANDS, ILLEGAL) | {"create": [], "cancel": []},
 }
 
 

@@ -85,7 +85,9 @@ def test_each_event_hangs_on_the_one_before() -> None:
 def test_an_unknown_type_is_told_by_its_place_before_it_is_decoded() -> None:
     record, _ = event()
     headers = tuple((k, b"tunesmith.file.moved.v1" if k == "ce_type" else v) for k, v in record.headers)
-    with pytest.raises(Undecodable, match=r"tunesmith\.files\.events\.v1\[0\]@7 is of type tunesmith\.file\.moved\.v1"):
+    with pytest.raises(
+        Undecodable, match=r"tunesmith\.files\.events\.v1\[0\]@7 is of type tunesmith\.file\.moved\.v1"
+    ):
         read_event(FILES, received(replace(record, headers=headers, value=b"not json")))
 
 
