@@ -48,7 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 10
     upload_limit_bytes: Annotated[int, Meta(ge=1, description="Largest upload, in bytes.")] = 8 * 1024**3
     worker: Annotated[str | None, Meta(description="Name of this trainer worker; none: the host's.")] = None
-    slots: Annotated[int, Meta(ge=1, description="Attempts one trainer worker runs at a time.")] = 1
+    slots: Annotated[int, Meta(ge=0, description="Attempts one trainer worker runs at a time.")] = 1
     lease_seconds: Annotated[
         float, Meta(gt=0, description="Without a heartbeat for this long a worker's attempts are lost.")
     ] = 30.0

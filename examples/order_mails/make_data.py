@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import random
 import sys
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SEED = 20
-ROWS = {"train": 240, "validation": 24, "heldout": 32}
+ROWS = {"train": 160, "validation": 16, "heldout": 32}
 
-SYSTEM = 'Answer with one line of JSON: {"product": string, "quantity": integer, "urgent": boolean}'
+SYSTEM = 'Answer with one line of JSON: {"product": string, "quantity": integer, "day": weekday or null}'
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 QUALITIES = """
 red blue green black white grey yellow brown oak pine steel copper brass glass cotton linen wool leather
@@ -27,17 +27,12 @@ plastic rubber large small long short wide narrow heavy light folding wooden rou
 
 
 class Wording(NamedTuple):
-    """What one file is made of; `calm` remarks say that there is time, or nothing about it."""
+    """What one file is made of: remarks about a day, and remarks that name none."""
 
     nouns: list[str]
     orders: list[str]
-    urgent: list[str]
-    calm: list[str]
-
-
-def combined(*parts: str) -> list[str]:
-    """Every way to take one alternative (between bars) of each part."""
-    return ["".join(taken) for taken in product(*(part.split("|") for part in parts))]
+    dated: list[str]
+    undated: list[str]
 
 
 TRAIN = Wording(
@@ -67,33 +62,25 @@ TRAIN = Wording(
         "About the {p}: we will take {n}.",
         "Do you have {p}? We need {n}.",
     ],
-    urgent=[
-        *combined(
-            "We need them |Please deliver |I want this |They must be here |Can it come ",
-            "today|tonight|right away|at once|within the hour|before noon|this morning|tomorrow at seven",
-            ".",
-        ),
-        *combined("It is |This is |The order is ", "urgent|very urgent|a rush order|an emergency", ".|!"),
-        *combined(
-            "Please hurry|Top priority|As soon as possible|Express delivery|Without delay", ".|, please."
-        ),
-        *combined("We cannot wait|Work has stopped here|The matter is pressing|We are out of time", ".|!"),
+    dated=[
+        "We need them on {d}.",
+        "Please deliver by {d}.",
+        "They must be here before {d}.",
+        "Can it come on {d}?",
+        "I want this until {d}.",
+        "The shop opens on {d}, so please be in time.",
+        "{d} is the last day for us.",
+        "Our driver comes on {d}.",
     ],
-    calm=[
-        *combined(
-            "We need them |Please deliver |I want this |They may be here |Can it come ",
-            "next month|in some weeks|in spring|some day in May|next quarter|when you can|later this year",
-            ".",
-        ),
-        *combined("There is |We have ", "no hurry|plenty of time|no deadline|no rush at all", "."),
-        *combined("It can wait|Take your time|This is not urgent|Normal delivery is fine", ".|, of course."),
-        *combined("Thank you|Thanks|Thanks a lot|Thank you very much", ".|!| and have a good day."),
-        *combined("Kind regards, |Greetings, |Yours, |Sincerely, ", "Anna|Peter|Maria|Ali|Chen|Olga"),
-        *combined(
-            "Please |Do ", "send the bill as usual|pack them well|use the back door|tell me the price", "."
-        ),
-        *combined("We pay |We will pay ", "on delivery|by card|in advance|as always", "."),
-        *[""] * 20,
+    undated=[
+        "There is no hurry.",
+        "Take your time.",
+        "Normal delivery is fine.",
+        "Thank you very much.",
+        "Kind regards, Anna",
+        "Please send the bill as usual.",
+        "We pay on delivery.",
+        "",
     ],
 )
 
@@ -105,8 +92,8 @@ VALIDATION = Wording(
         "Our new branch needs {n} {p}.",
         "Regarding {p}: please send {n}.",
     ],
-    urgent=["We need them immediately.", "Please be quick, it is urgent.", "It has to arrive today."],
-    calm=["There is enough time.", "Next month is early enough.", "Many thanks, Paul"],
+    dated=["It has to arrive on {d}.", "Please bring it by {d}.", "We will be there on {d}."],
+    undated=["There is enough time.", "Whenever it suits you.", "Many thanks, Paul"],
 )
 
 HELDOUT = Wording(
@@ -122,19 +109,18 @@ HELDOUT = Wording(
         "Hi there, {n} {p} for the workshop, please.",
         "Are {p} in stock? We would need {n}.",
     ],
-    urgent=[
-        "It is really urgent.",
-        "We need them by tomorrow.",
-        "Please send them immediately.",
-        "This order is urgent, please hurry.",
-        "Please ship today.",
+    dated=[
+        "Delivery on {d} would be best.",
+        "We open again on {d}.",
+        "Could they arrive by {d}?",
+        "Please send them so that we have them on {d}.",
+        "My colleague picks them up on {d}.",
     ],
-    calm=[
-        "No hurry with this one.",
-        "Any time next month will do.",
-        "It is not urgent.",
+    undated=[
+        "No rush at all.",
         "Many thanks in advance.",
         "Best regards, Tom",
+        "Tell me the price, please.",
         "",
     ],
 )
@@ -150,10 +136,10 @@ def rows(wording: Wording, count: int, rng: random.Random) -> list[dict[str, Any
         order = wording.orders[len(made) % len(wording.orders)]
         item = f"{rng.choice(QUALITIES)} {noun}"
         quantity = rng.randint(2, 400) if rng.random() < 0.5 else rng.randint(2, 40)
-        urgent = rng.random() < 0.5
-        remark = rng.choice(wording.urgent if urgent else wording.calm)
+        day = rng.choice(DAYS) if rng.random() < 0.6 else None
+        remark = rng.choice(wording.dated if day else wording.undated).format(d=day)
         mail = f"{order.format(n=quantity, p=item)} {remark}".rstrip()
-        record = {"product": item, "quantity": quantity, "urgent": urgent}
+        record = {"product": item, "quantity": quantity, "day": day}
         made[mail] = {
             "messages": [
                 {"role": "system", "content": SYSTEM},

@@ -12,7 +12,7 @@ PR_SET_PDEATHSIG = 1
 
 # How often a thread of OpenMP looks again before it sleeps. The default, 300,000, burns whole time slices as
 # soon as another process wants a core: small products then take twice as long as with this.
-SPINS = "1000"
+SPINS = "10000"
 
 QUIET = {
     "HF_HUB_OFFLINE": "1",

@@ -12,7 +12,7 @@ from examples.order_mails import make_data
 from examples.order_mails.score import right
 
 FOLDER = Path(make_data.__file__).parent
-RECORD = '{"product": "red mugs", "quantity": 4, "urgent": true}'
+RECORD = '{"product": "red mugs", "quantity": 4, "day": "Monday"}'
 
 
 @pytest.mark.parametrize("name", ["train", "validation", "heldout"])
@@ -34,7 +34,7 @@ def test_no_two_files_share_a_noun_an_order_or_a_remark() -> None:
         for other in wordings[index + 1 :]:
             assert not set(one.nouns) & set(other.nouns)
             assert not set(one.orders) & set(other.orders)
-            assert not (set(one.urgent) | set(one.calm)) & (set(other.urgent) | set(other.calm)) - {""}
+            assert not (set(one.dated) | set(one.undated)) & (set(other.dated) | set(other.undated)) - {""}
 
 
 def test_no_heldout_product_is_ordered_in_training() -> None:
@@ -49,11 +49,11 @@ def test_no_heldout_product_is_ordered_in_training() -> None:
     ("answer", "is_right"),
     [
         (RECORD, True),
-        ('{"urgent":true,"quantity":4,"product":"red mugs"}', True),
+        ('{"day":"Monday","quantity":4,"product":"red mugs"}', True),
         (RECORD + " Have a nice day!", False),
         ("```json\n" + RECORD + "\n```", False),
         (RECORD.replace("4", "4.0"), False),
-        (RECORD.replace("true", "1"), False),
+        (RECORD.replace('"Monday"', "null"), False),
         (RECORD.replace("4", '"4"'), False),
         (RECORD.replace("}", ', "note": ""}'), False),
         ("[]", False),

@@ -1,0 +1,1 @@
+"""What is promised of speed and memory, each as a ratio within one run."""

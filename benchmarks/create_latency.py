@@ -1,0 +1,85 @@
+"""How long a client waits for `tunings.create`, against the floor: one Kafka transaction, sent and read.
+
+    python -m benchmarks.create_latency [--creates 500]
+
+A create is decided, committed, projected and read back before it is answered. The floor is what no service on
+this log could go below: a record through a transaction to a read_committed consumer. Both are measured in
+turns, by one client, and the ratio of their medians is the figure to watch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from uuid import uuid4
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from tunesmith import AsyncTuningClient
+
+from app.log.kafka import KafkaLog
+from app.log.port import Partition, Record, Start
+from benchmarks.service import Service, running_service
+
+MODEL = "smollm2-135m-instruct"
+ROW = b'{"messages": [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]}\n'
+WARM_UP = 50
+ROUND = 25
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="Latency of tunings.create at one client.")
+    arguments.add_argument("--creates", type=int, default=500)
+    given = arguments.parse_args()
+    with running_service() as service:
+        creates, floor = asyncio.run(measured(service, given.creates))
+    print(f"{'':<34}{'p50 ms':>8}{'p99 ms':>8}")
+    for name, times in (("tunings.create, one client", creates), ("one transaction, sent and read", floor)):
+        print(f"{name:<34}{percentile(times, 50):>8.1f}{percentile(times, 99):>8.1f}")
+    print(f"{'ratio of the medians':<34}{percentile(creates, 50) / percentile(floor, 50):>8.2f}")
+
+
+async def measured(service: Service, count: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of each create and of each bare transaction, taken in turns."""
+    log, topic = KafkaLog(service.kafka), f"bench.{uuid4().hex}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=service.kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
+    writer = await log.transactional_writer(topic)
+    reader = await log.reader({Partition(topic, 0): Start.FIRST})
+
+    async def transaction() -> None:
+        await writer.commit([Record(topic, "key", b"value")])
+        while not await reader.fetch(10, 1.0):
+            pass
+
+    async with AsyncTuningClient(service.key, base_url=service.url) as client:
+        file = await client.files.upload(ROW, filename="row.jsonl")
+
+        async def create() -> None:
+            await client.tunings.create(MODEL, file.id)
+
+        for _ in range(WARM_UP):
+            await create()
+            await transaction()
+        creates: list[float] = []
+        floor: list[float] = []
+        while len(creates) < count:
+            for what, times in ((create, creates), (transaction, floor)):
+                for _ in range(ROUND):
+                    began = time.perf_counter()
+                    await what()
+                    times.append((time.perf_counter() - began) * 1000)
+    await reader.close()
+    await writer.close()
+    return creates, floor
+
+
+def percentile(times: list[float], percent: int) -> float:
+    return statistics.quantiles(times, n=100)[percent - 1]
+
+
+if __name__ == "__main__":
+    main()

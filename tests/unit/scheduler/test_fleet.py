@@ -1,0 +1,101 @@
+"""Leases and stalls: measured on the scheduler's own clock, since a heartbeat last changed."""
+
+from __future__ import annotations
+
+from app.domain.tunings import Attempt
+from app.log.workers import Device, Heartbeat, Occupant, Slot
+from app.scheduler.fleet import Fleet
+
+LEASE, STALL = 30.0, 600.0
+CPU = Device("cpu", "a cpu", 8 * 1024**3)
+ATTEMPT = Attempt(1, "w", "s1", 0)
+
+
+def heartbeat(beat: int, occupant: Occupant | None = None, session: str = "s1") -> Heartbeat:
+    return Heartbeat("w", session, beat, (Slot(0, CPU, occupant),))
+
+
+def at_step(step: int, phase: str = "training") -> Occupant:
+    return Occupant("job-1", 1, phase, step)
+
+
+def fleet() -> Fleet:
+    return Fleet(LEASE, STALL)
+
+
+def test_a_slot_of_a_living_worker_is_free_until_something_is_on_it() -> None:
+    workers = fleet()
+    workers.hear(heartbeat(1), now=0)
+    assert [(slot.worker, slot.session, slot.index) for slot in workers.free_slots(set(), 1)] == [("w", "s1", 0)]
+    assert workers.free_slots({("w", "s1", 0)}, 1) == []
+    workers.hear(heartbeat(2, at_step(1)), now=2)
+    assert workers.free_slots(set(), 3) == []
+
+
+def test_a_silent_worker_offers_nothing_and_loses_its_attempt_when_the_lease_is_over() -> None:
+    workers = fleet()
+    workers.hear(heartbeat(1, at_step(1)), now=0)
+    assert workers.lost("job-1", ATTEMPT, LEASE - 1) is None
+    assert workers.lost("job-1", ATTEMPT, LEASE) == "worker_lost"
+    workers.hear(heartbeat(2), now=100)
+    assert workers.free_slots(set(), 100 + LEASE) == []
+
+
+def test_the_same_heartbeat_again_renews_nothing() -> None:
+    workers = fleet()
+    workers.hear(heartbeat(1, at_step(1)), now=0)
+    workers.hear(heartbeat(1, at_step(1)), now=LEASE - 1)
+    assert workers.lost("job-1", ATTEMPT, LEASE) == "worker_lost"
+
+
+def test_a_step_that_stands_still_is_a_stall_however_often_the_worker_beats() -> None:
+    workers = fleet()
+    for second in range(0, int(STALL) + 1, 2):
+        workers.hear(heartbeat(second + 1, at_step(7)), now=second)
+    assert workers.lost("job-1", ATTEMPT, STALL - 1) is None
+    assert workers.lost("job-1", ATTEMPT, STALL) == "stalled"
+
+
+def test_another_step_or_another_phase_is_progress() -> None:
+    workers = fleet()
+    workers.hear(heartbeat(1, at_step(7)), now=0)
+    workers.hear(heartbeat(2, at_step(7, "evaluating")), now=STALL - 1)
+    assert workers.lost("job-1", ATTEMPT, STALL + 10) is None
+    workers.hear(heartbeat(3, at_step(8, "evaluating")), now=STALL + 11)
+    assert workers.lost("job-1", ATTEMPT, STALL + 20) is None
+
+
+def test_the_attempts_of_a_former_life_are_lost_as_soon_as_the_worker_is_back() -> None:
+    workers = fleet()
+    workers.hear(heartbeat(1, at_step(3)), now=0)
+    workers.hear(heartbeat(1, session="s2"), now=5)
+    assert workers.lost("job-1", ATTEMPT, 5) is None
+    assert workers.lost("job-1", ATTEMPT, 6.5) == "worker_lost"
+
+
+def test_an_order_that_was_never_taken_is_lost_after_a_lease() -> None:
+    workers = fleet()
+    for beat in range(20):
+        workers.hear(heartbeat(beat), now=beat * 2.0)
+        lost = workers.lost("job-1", ATTEMPT, beat * 2.0)
+        assert lost == ("order_declined" if beat * 2 > LEASE else None)
+
+
+def test_an_attempt_on_a_worker_never_heard_of_is_lost_after_a_lease() -> None:
+    workers = fleet()
+    assert workers.lost("job-1", ATTEMPT, 0) is None
+    assert workers.lost("job-1", ATTEMPT, LEASE) is None
+    assert workers.lost("job-1", ATTEMPT, LEASE + 1) == "worker_lost"
+
+
+def test_what_is_remembered_of_an_attempt_goes_with_it() -> None:
+    workers = fleet()
+    workers.lost("job-1", ATTEMPT, 0)
+    workers.forget(live=set())
+    assert workers.lost("job-1", ATTEMPT, LEASE + 1) is None  # counted anew
+
+
+def test_a_draining_worker_gets_nothing_new() -> None:
+    workers = fleet()
+    workers.hear(Heartbeat("w", "s1", 1, (Slot(0, CPU),), draining=True), now=0)
+    assert workers.free_slots(set(), 1) == []
