@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.embedded.addresses import read_addresses
 from msgspec import Struct
+
+from app.embedded.addresses import read_addresses
 
 SERVER = Path(sys.executable).with_name("tunesmith-server")
 
@@ -34,7 +35,10 @@ def running_service(slots: int = 0) -> Iterator[Service]:
     }
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
         server = subprocess.Popen(
-            [SERVER, "up", "--data-dir", folder, "--port", "0"], stdout=subprocess.PIPE, text=True, env=environment
+            [SERVER, "up", "--data-dir", folder, "--port", "0"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         try:
             assert server.stdout is not None

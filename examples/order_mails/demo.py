@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -38,6 +39,7 @@ SEED = 7
 LEAST_SCORE, LEAST_GAIN = 0.70, 0.40
 READY_WITHIN, STOPS_WITHIN = 600.0, 60.0
 SHOWN_ANSWERS = 8
+EVENTS_TOPIC = "tunesmith.tunings.events.v1"
 
 console = Console()
 
@@ -240,31 +242,44 @@ def clipped(said: str, longest: int = 160) -> str:
 async def show_events(data_dir: Path, job: TuningJob) -> None:
     """Read the events topic with a plain consumer; print what is of this job. Raises `DemoFailed`."""
     bootstrap = json.loads((data_dir / "addresses.json").read_bytes())["kafka"]
-    topic = "tunesmith.tunings.events.v1"
+    table = Table(title=EVENTS_TOPIC)
+    for heading in ("partition@offset", "ce_time", "ce_type", "version", "ce_chain"):
+        table.add_column(heading, overflow="fold")
+    types: list[str] = []
+    for record in await everything(bootstrap):
+        if record.key == job.id.encode():
+            headers = {name: value.decode() for name, value in record.headers}
+            types.append(headers["ce_type"].split(".")[2])
+            table.add_row(
+                f"{record.partition}@{record.offset}",
+                headers["ce_time"],
+                headers["ce_type"],
+                headers["ce_sequence"],
+                f"{headers['ce_chain'][:12]}…",
+            )
+    console.print(table)
+    if types[:1] != ["created"] or types[-1:] != ["succeeded"]:
+        raise DemoFailed(f"the log holds {types} of the tuning, not its whole life")
+
+
+async def everything(bootstrap: str) -> list[Any]:
+    """Every committed record of the events topic, in the order of each partition."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
     )
     await consumer.start()
-    types: list[str] = []
+    found: list[Any] = []
     try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or {0}]
+        numbers = consumer.partitions_for_topic(EVENTS_TOPIC) or {0}
+        partitions = [TopicPartition(EVENTS_TOPIC, number) for number in numbers]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         while any([await consumer.position(one) < ends[one] for one in partitions]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
-                for record in records:
-                    if record.key == job.id.encode():
-                        headers = dict(record.headers)
-                        types.append(headers["ce_type"].decode().split(".")[2])
-                        console.print(
-                            f"  [dim]{record.topic}\\[{record.partition}]@{record.offset}[/] "
-                            f"{headers['ce_time'].decode()} [bold]{headers['ce_type'].decode()}[/] "
-                            f"version {headers['ce_sequence'].decode()} chain {headers['ce_chain'].decode()[:12]}…"
-                        )
+                found += records
     finally:
         await consumer.stop()
-    if types[:1] != ["created"] or types[-1:] != ["succeeded"]:
-        raise DemoFailed(f"the log holds {types} of the tuning, not its whole life")
+    return found
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def fleet() -> Fleet:
 def test_a_slot_of_a_living_worker_is_free_until_something_is_on_it() -> None:
     workers = fleet()
     workers.hear(heartbeat(1), now=0)
-    assert [(slot.worker, slot.session, slot.index) for slot in workers.free_slots(set(), 1)] == [("w", "s1", 0)]
+    assert [(slot.worker, slot.session, slot.index) for slot in workers.free_slots(set(), 1)] == [
+        ("w", "s1", 0)
+    ]
     assert workers.free_slots({("w", "s1", 0)}, 1) == []
     workers.hear(heartbeat(2, at_step(1)), now=2)
     assert workers.free_slots(set(), 3) == []

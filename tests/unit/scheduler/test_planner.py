@@ -66,7 +66,13 @@ tunings = st.lists(
     unique_by=lambda one: one.tuning_id,
 )
 slots = st.lists(
-    st.builds(FreeSlot, worker=st.sampled_from("abc"), session=st.just("s"), index=st.integers(0, 3), memory=st.integers(0, 10)),
+    st.builds(
+        FreeSlot,
+        worker=st.sampled_from("abc"),
+        session=st.just("s"),
+        index=st.integers(0, 3),
+        memory=st.integers(0, 10),
+    ),
     max_size=6,
     unique_by=lambda one: (one.worker, one.index),
 )
