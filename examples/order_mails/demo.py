@@ -76,6 +76,7 @@ def main() -> int:
 def run(url: str, key: str, data_dir: Path) -> None:
     """With the service up: tune, download, score, show the log. Raises `DemoFailed`."""
     with TuningClient(key, base_url=url) as client:
+        cancel_unfinished(client)
         step("uploading the training and validation rows")
         training = client.files.upload(HERE / "train.jsonl")
         validation = client.files.upload(HERE / "validation.jsonl")
@@ -108,6 +109,14 @@ def run(url: str, key: str, data_dir: Path) -> None:
     asyncio.run(show_events(data_dir, ended))
     if tuned < LEAST_SCORE or tuned - base < LEAST_GAIN:
         raise DemoFailed(f"the tuned model scored {tuned:.0%}, the base model {base:.0%}: not clearly better")
+
+
+def cancel_unfinished(client: TuningClient) -> None:
+    """An interrupted run leaves its tuning behind, which would now go before ours."""
+    for status in ("pending", "running"):
+        for job in client.tunings.iter(status=status):
+            console.print(f"  cancelling {job.id}, which an interrupted run left {job.status}")
+            job.cancel()
 
 
 def step(text: str) -> None:
