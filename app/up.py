@@ -156,7 +156,7 @@ async def _keep_running(name: str, roles: tuple[str, ...], environment: Mapping[
             "-I",
             "-S",
             die_with_parent.__file__,
-            str(int(signal.SIGTERM)),
+            str(int(signal.SIGKILL)),  # without broker and database there is nothing to drain
             str(os.getpid()),
             "-",
             sys.executable,

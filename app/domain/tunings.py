@@ -17,7 +17,7 @@ RETRIES_AFTER_START = 3
 Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 Blame = Literal["user", "platform"]
 Method = Literal["supervised"]
-LossReason = Literal["worker_lost", "stalled", "order_declined", "child_died"]
+LossReason = Literal["worker_lost", "stalled", "order_declined", "child_died", "worker_error"]
 
 
 class ModelRef(Struct, frozen=True):

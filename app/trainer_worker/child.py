@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from app.trainer_worker.training.frames import Frame, Ready
+from app.trainer_worker.training.frames import Frame, FrameError, Ready, read_frame
 from app.trainer_worker.training.plan import Request
 
 TERMINATES_WITHIN = 3.0
@@ -77,11 +77,11 @@ class Child:
         return await self._process.wait()
 
     async def until_ready(self) -> Ready:
-        """Wait until everything is imported. Raises `ChildDied`."""
+        """Wait until everything is imported. Raises `ChildDied`, `FrameError`."""
         if self.ready is None:
             frame = await self.next_frame()
             if not isinstance(frame, Ready):
-                raise TypeError(f"the child's first word was {frame!r}")
+                raise FrameError(f"the child's first word was {frame!r}")
             self.ready = frame
         return self.ready
 
@@ -95,12 +95,11 @@ class Child:
             raise ChildDied(await self._process.wait()) from None
 
     async def next_frame(self) -> Frame:
-        """The child's next word. Raises `ChildDied`."""
+        """The child's next word. Raises `ChildDied`, `FrameError`."""
         line = await self._frames.readline()
         if not line.endswith(b"\n"):
             raise ChildDied(await self._process.wait())
-        frame: Frame = msgspec.json.decode(line, type=Frame)
-        return frame
+        return read_frame(line)
 
     async def stop(self) -> None:
         """End the child and all that it started: ask, and after 3 s kill the group."""

@@ -15,6 +15,7 @@ from app.storage.store import Store
 from app.trainer_worker.attempt import run_attempt
 from app.trainer_worker.child import Child, ChildDied
 from app.trainer_worker.reports import Reports
+from app.trainer_worker.training.frames import FrameError
 
 PAUSE_AFTER_DEATH = 5.0
 
@@ -58,7 +59,7 @@ class WarmSlot:
                 self._child = child
                 self._on_change()
                 await self._carry_out(await self._next_order(child), child)
-            except ChildDied as error:
+            except (ChildDied, FrameError) as error:
                 logger.error("child_died_at_rest", slot=self._index, error=str(error))
                 await asyncio.sleep(PAUSE_AFTER_DEATH)
             finally:
@@ -100,7 +101,7 @@ class WarmSlot:
             logger.error(
                 "attempt_broke", job_id=order.tuning.id, attempt=order.attempt.number, exc_info=error
             )
-            await self._lose(order, "child_died")
+            await self._lose(order, "worker_error")
 
     async def _lose(self, order: RunAttempt, reason: LossReason) -> None:
         lost = ReportLost(order.attempt.number, order.attempt.session, reason)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bitsandbytes.nn.modules import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -75,7 +76,19 @@ def load_base(plan: Plan) -> Any:
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise model_unreadable(error) from error
     base.config.use_cache = False
+    _keep_weights(base)
     return base
+
+
+def _keep_weights(base: Any) -> None:
+    """Keep 4-bit weights as they were loaded.
+
+    On CPUs with AVX512-BF16, bitsandbytes packs them anew at the first evaluation, with rounded scales, and
+    so goes on training another base than the one that everybody else will load.
+    """
+    for module in base.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def with_adapter(base: Any, plan: Plan) -> Any:

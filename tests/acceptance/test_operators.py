@@ -1,0 +1,128 @@
+"""What an operator does, and does wrong: every answer is one sentence that says what to do."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+from tunesmith import TuningClient
+
+from tests.acceptance.running import Service, descendants, gone, server, start, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def refused(*arguments: str, env: dict[str, str] | None = None) -> str:
+    """What a command says that must fail: one line, and no traceback."""
+    ended = server(*arguments, env=env)
+    said = [line for line in ended.stderr.splitlines() if line and not line.startswith("{")]
+    assert ended.returncode == 1, ended
+    assert "Traceback" not in ended.stderr
+    assert len(said) == 1, ended.stderr
+    return said[0]
+
+
+def test_keys_are_made_shown_once_and_revoked(service: Service) -> None:
+    made = service.operator("keys", "create", "--account", "team", "--name", "ci")
+    assert made.returncode == 0, made.stderr
+    key = made.stdout.strip()
+    key_id = next(word for word in made.stderr.split() if word.startswith("key-"))
+    with TuningClient(key, base_url=service.url) as client:
+        wait_until(lambda: client.models.list() is not None)
+        assert list(client.tunings.list()) == []  # another account's are not its to see
+    listed = service.operator("keys", "list").stdout
+    assert f"{key_id}  team" in listed
+    assert key not in listed
+    assert service.operator("keys", "revoke", key_id, "--account", "team").returncode == 0
+
+    def locked_out() -> bool:
+        answer = httpx.get(f"{service.url}/v1/models", headers={"authorization": f"Bearer {key}"})
+        return answer.status_code == 401
+
+    wait_until(locked_out)
+
+
+@pytest.mark.parametrize(
+    ("command", "shows"),
+    [
+        (("topics", "diff"), "all topics are as declared"),
+        (("topics", "apply"), "all topics are as declared"),
+        (("projections", "status"), "tunesmith.tunings.events.v1[0]  next offset"),
+        (("workers", "list"), "session"),
+        (("log", "tail", "accounts.events", "--from-start"), "tunesmith.account.key_issued.v1"),
+    ],
+)
+def test_a_command_attaches_to_the_running_service(
+    service: Service, command: tuple[str, ...], shows: str
+) -> None:
+    ended = service.operator(*command)
+    assert ended.returncode == 0, ended.stderr
+    assert shows in ended.stdout
+
+
+def test_a_second_up_on_the_same_data_is_refused(service: Service) -> None:
+    said = refused("up", "--data-dir", str(service.data_dir), "--port", "0")
+    assert str(service.data_dir) in said
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused("up", "--data-dir", str(tmp_path / "data"), "--port", str(port))
+    assert str(port) in said
+    assert "--port" in said
+
+
+def test_a_data_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    said = refused("up", "--data-dir", str(tmp_path / "thesis.txt"), "--port", "0")
+    assert "thesis.txt" in said
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_role_needs_a_broker_and_a_known_name() -> None:
+    assert "TUNESMITH_KAFKA" in refused("run", "api")
+    assert "command-handler" in refused("run", "apj")
+
+
+def test_a_broker_that_is_not_there_is_told() -> None:
+    nobody = {"TUNESMITH_KAFKA": "127.0.0.1:1", "TUNESMITH_DATABASE": "postgresql://nobody@127.0.0.1:1/none"}
+    assert "Kafka" in refused("run", "command-handler", env=nobody)
+    assert "database" in refused("run", "api", env=nobody)
+
+
+def test_a_setting_that_makes_no_sense_is_named(tmp_path: Path) -> None:
+    assert "port" in refused("up", "--data-dir", str(tmp_path), env={"TUNESMITH_PORT": "many"})
+
+
+def test_without_a_running_service_operator_commands_say_so(tmp_path: Path) -> None:
+    assert "up" in refused("workers", "list", "--data-dir", str(tmp_path))
+
+
+def test_up_killed_takes_everything_with_it_and_the_next_one_has_all_that_was(tmp_path: Path) -> None:
+    service = start(tmp_path / "data")
+    with TuningClient(service.key, base_url=service.url) as client:
+        file = client.files.upload(
+            b'{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]}\n'
+        )
+        job = client.tunings.create("smollm2-135m-instruct", file.id)
+    family = descendants(service)
+    service.process.kill()
+    service.process.wait()
+    assert gone(family, within=15.0)
+
+    again = start(tmp_path / "data")
+    try:
+        with TuningClient(again.key, base_url=again.url) as client:
+            assert again.key == service.key
+            assert client.tunings.get(job.id).status in ("pending", "running")
+            assert client.tunings.cancel(job.id).status == "cancelled"
+    finally:
+        family = descendants(again)
+        again.process.terminate()
+        assert again.process.wait(timeout=45) == 0
+    assert gone(family, within=1.0)

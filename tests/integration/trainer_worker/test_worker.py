@@ -1,0 +1,238 @@
+"""A worker at work: handler, scheduler and worker on one log, the real model in real child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+from msgspec import Struct
+
+from app.catalogue.catalogue import CATALOGUE
+from app.catalogue.packaged import ensure_model
+from app.domain.hyperparameters import Hyperparameters, resolve
+from app.domain.tunings import TUNINGS, CancelTuning, CreateTuning, FileRef, ModelRef, Tuning
+from app.log import topics
+from app.log.aggregates import read_aggregate
+from app.log.memory import MemoryLog
+from app.log.port import Start, all_partitions, read_to_end
+from app.log.queue import QueuePlace
+from app.log.topics import declared
+from app.log.workers import Heartbeat, read_heartbeat
+from app.scheduler.loop import serve as schedule
+from app.settings import Settings
+from app.storage.store import Store
+from app.trainer_worker.worker import serve as work
+from tests.handling import events_of, handling, send
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+MODEL = CATALOGUE["smollm2-135m-instruct"]
+EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
+WITHIN = 150.0
+
+
+class Shop(Struct, frozen=True):
+    """What a test has its hands on."""
+
+    log: MemoryLog
+    store: Store
+    stop: asyncio.Event
+
+    async def create(self, id: str, *, rows: int = 8, epochs: int = 1, sha256: str | None = None) -> None:
+        """Create a tuning of the example's first rows."""
+        lines = (EXAMPLE / "train.jsonl").read_bytes().splitlines(keepends=True)[:rows]
+        put = await self.store.put_bytes(f"files/file-{id}", b"".join(lines))
+        asked = {"rank": 4, "epochs": epochs, "batch_size": 4, "learning_rate": 1e-3}
+        hyperparameters = resolve(asked, rows=rows, context_length=MODEL.context_length)
+        assert isinstance(hyperparameters, Hyperparameters)
+        file = FileRef(f"file-{id}", sha256 or put.sha256, put.bytes, rows)
+        wanted = CreateTuning("acct-1", ModelRef(MODEL.id, MODEL.revision), file, None, hyperparameters)
+        await send(self.log, TUNINGS, id, wanted)
+
+    async def cancel(self, id: str) -> None:
+        await send(self.log, TUNINGS, id, CancelTuning(), ids=[f"cancel-{id}"])
+
+    async def happened(self, id: str) -> list[str]:
+        """The types of a tuning's events so far."""
+        return [
+            type(one.body).__name__ for one in await events_of(self.log, TUNINGS) if one.aggregate_id == id
+        ]
+
+    async def tuning(self, id: str) -> Tuning:
+        """A tuning as the state topic has it."""
+        state: Tuning = read_aggregate(TUNINGS, (await self._last(topics.state("tunings")))[id] or b"").state
+        return state
+
+    async def place(self, id: str) -> QueuePlace | None:
+        value = (await self._last(topics.QUEUE)).get(id)
+        return msgspec.json.decode(value, type=QueuePlace) if value else None
+
+    async def beat(self) -> Heartbeat | None:
+        """The worker's last heartbeat."""
+        partitions = await all_partitions(self.log, topics.WORKERS)
+        reader = await self.log.reader(dict.fromkeys(partitions, Start.FIRST))
+        return ([read_heartbeat(one) for one in await read_to_end(reader, partitions)] or [None])[-1]
+
+    async def free(self) -> bool:
+        """Whether the worker offers its slot."""
+        beat = await self.beat()
+        return beat is not None and bool(beat.slots) and beat.slots[0].occupant is None
+
+    async def _last(self, topic: str) -> dict[str, bytes | None]:
+        partitions = await all_partitions(self.log, topic)
+        reader = await self.log.reader(dict.fromkeys(partitions, Start.FIRST))
+        return {one.key or "": one.value for one in await read_to_end(reader, partitions)}
+
+
+@asynccontextmanager
+async def shop(tmp_path: Path, cache_dir: Path) -> AsyncIterator[Shop]:
+    """Handler, scheduler and a worker with one slot."""
+    ensure_model(cache_dir, MODEL)
+    log = MemoryLog({topic.name: 1 for topic in declared("embedded")})
+    store = Store(f"file://{tmp_path / 'objects'}")
+    settings = Settings(cache_dir=cache_dir, lease_seconds=10)
+    stop, end = asyncio.Event(), asyncio.Event()
+    async with handling(log, "tunings", "models"):
+        working = asyncio.create_task(work(settings, log, store, tmp_path / "work", stop, "worker-1"))
+        planning = asyncio.create_task(schedule(settings, log, end))
+        try:
+            yield Shop(log, store, stop)
+        finally:
+            stop.set()
+            end.set()
+            await asyncio.gather(working, planning)
+    assert children() == []
+    assert not (tmp_path / "work").exists()
+
+
+def children() -> list[psutil.Process]:
+    """Training processes of this one."""
+    return [
+        one
+        for one in psutil.Process().children(recursive=True)
+        if one.status() != psutil.STATUS_ZOMBIE and "app.trainer_worker.training" in one.cmdline()
+    ]
+
+
+async def until(condition: Callable[[], Awaitable[Any]], within: float = WITHIN) -> None:
+    async with asyncio.timeout(within):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_waits(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    async with shop(tmp_path, cache_dir) as here:
+        await here.create("job-1", epochs=2)
+        await here.create("job-2")
+
+        async def ended() -> bool:
+            if "Started" in await here.happened("job-1") and (await here.tuning("job-1")).status == "running":
+                assert await here.place("job-2") == QueuePlace(1)
+                assert await here.happened("job-2") == ["Created"]
+            return (await here.tuning("job-1")).ended
+
+        async def known() -> bool:
+            return bool(await here.happened("job-2"))
+
+        await until(known)
+        await until(ended)
+        await here.cancel("job-2")
+        assert await here.happened("job-1") == [
+            "Created",
+            "Dispatched",
+            "Started",
+            "EpochCompleted",
+            "EpochCompleted",
+            "Succeeded",
+        ]
+        tuning = await here.tuning("job-1")
+        assert tuning.fine_tuned_model == f"ft:{MODEL.id}::job-1"
+        names = {file.name for file in tuning.result_files}
+        assert {
+            "adapter/adapter_config.json",
+            "adapter/adapter_model.safetensors",
+            "results/metrics.jsonl",
+        } <= names
+        for file in tuning.result_files:
+            got = await here.store.get_file(file.key, tmp_path / "got" / file.name)
+            assert (got.bytes, got.sha256) == (file.bytes, file.sha256)
+
+
+async def test_a_killed_child_is_another_attempt_and_a_cancelled_one_frees_its_slot(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    async with shop(tmp_path, cache_dir) as here:
+        await here.create("job-1", rows=64, epochs=50)
+
+        async def trains() -> bool:
+            beat = await here.beat()
+            occupant = beat.slots[0].occupant if beat is not None and beat.slots else None
+            return occupant is not None and occupant.step >= 1
+
+        await until(trains)
+        [first] = children()
+        os.kill(first.pid, signal.SIGKILL)
+
+        async def again() -> bool:
+            return (await here.happened("job-1")).count("Dispatched") == 2 and await trains()
+
+        await until(again)
+        assert (await here.happened("job-1"))[:5] == [
+            "Created",
+            "Dispatched",
+            "Started",
+            "AttemptLost",
+            "Dispatched",
+        ]
+        [second] = children()
+        await here.cancel("job-1")
+        async with asyncio.timeout(5):
+            while second.is_running() and second.status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.02)
+        assert (await here.tuning("job-1")).status == "cancelled"
+        await until(here.free)  # a fresh child is warm
+
+
+async def test_a_worker_told_to_stop_hands_its_attempt_back_and_leaves_no_process(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    async with shop(tmp_path, cache_dir) as here:
+        await here.create("job-1", rows=64, epochs=50)
+
+        async def started() -> bool:
+            return "Started" in await here.happened("job-1")
+
+        await until(started)
+        here.stop.set()
+
+        async def lost() -> bool:
+            return "AttemptLost" in await here.happened("job-1")
+
+        await until(lost, within=10)
+        assert (await here.tuning("job-1")).status == "running"
+
+
+async def test_a_file_with_other_bytes_than_were_accepted_fails_the_tuning(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    async with shop(tmp_path, cache_dir) as here:
+        await here.create("job-1", sha256="0" * 64)
+
+        async def ended() -> bool:
+            return "Failed" in await here.happened("job-1")
+
+        await until(ended)
+        failure = (await here.tuning("job-1")).failure
+        assert failure is not None
+        assert failure.code == "file_unusable"
+        assert "upload the file again" in failure.message

@@ -1,0 +1,224 @@
+"""The child on its own, with the real model: LoRA and QLoRA, repeatable, proved, and clear about bad input.
+
+One warm child carries out one plan after the other, as nothing but time is shared between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+
+from app.catalogue.catalogue import CATALOGUE
+from app.catalogue.packaged import ensure_model
+from app.domain.hyperparameters import Hyperparameters, resolve
+from app.trainer_worker.child import Child
+from app.trainer_worker.training import frames
+from app.trainer_worker.training.plan import Plan, Train, Verify
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+
+MODEL = CATALOGUE["smollm2-135m-instruct"]
+EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
+WITHIN = 120.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def child(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Child]:
+    child = await Child.start(tmp_path_factory.mktemp("child") / "child.log")
+    try:
+        async with asyncio.timeout(WITHIN):
+            await child.until_ready()
+        yield child
+    finally:
+        await child.stop()
+
+
+@pytest.fixture(scope="module")
+def model_dir(cache_dir: Path) -> Path:
+    return ensure_model(cache_dir, MODEL)
+
+
+def hyperparameters(**given: Any) -> Hyperparameters:
+    asked = {"rank": 4, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3} | given
+    resolved = resolve(asked, rows=8, context_length=MODEL.context_length)
+    assert isinstance(resolved, Hyperparameters), resolved
+    return resolved
+
+
+@pytest.fixture
+def plan(tmp_path: Path, model_dir: Path) -> Plan:
+    """Eight training rows, four for validation, two steps."""
+    for name, count in (("train", 8), ("validation", 4)):
+        lines = (EXAMPLE / f"{name}.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines[:count]))
+    return Plan(
+        job_id="job-test",
+        attempt=1,
+        seed=7,
+        model_id=MODEL.id,
+        model_revision=MODEL.revision,
+        model_dir=str(model_dir),
+        training_file=str(tmp_path / "train.jsonl"),
+        validation_file=str(tmp_path / "validation.jsonl"),
+        hyperparameters=hyperparameters(),
+        output_dir=str(tmp_path / "output"),
+    )
+
+
+async def told(child: Child, request: Train | Verify) -> list[frames.Frame]:
+    """What the child tells until it has done what was asked, or failed."""
+    await child.send(request)
+    heard: list[frames.Frame] = []
+    async with asyncio.timeout(WITHIN):
+        while not (heard and isinstance(heard[-1], frames.Saved | frames.Verified | frames.Failed)):
+            heard.append(await child.next_frame())
+    return heard
+
+
+async def saved(child: Child, plan: Plan) -> frames.Saved:
+    last = (await told(child, Train(plan)))[-1]
+    assert isinstance(last, frames.Saved), last
+    return last
+
+
+async def failed(child: Child, plan: Plan) -> frames.Failed:
+    last = (await told(child, Train(plan)))[-1]
+    assert isinstance(last, frames.Failed), last
+    return last
+
+
+def weights(plan: Plan) -> bytes:
+    return (Path(plan.output_dir) / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+async def test_a_lora_run_tells_every_step_and_epoch_and_its_adapter_is_proved(
+    child: Child, plan: Plan
+) -> None:
+    plan = replace(plan, hyperparameters=hyperparameters(epochs=2))
+    heard = await told(child, Train(plan))
+    assert heard[0] == frames.Phase("loading")
+    [planned] = [frame for frame in heard if isinstance(frame, frames.Planned)]
+    assert (planned.total_steps, planned.train_rows, planned.validation_rows) == (4, 8, 4)
+    steps = [frame for frame in heard if isinstance(frame, frames.Step)]
+    assert [step.step for step in steps] == [1, 2, 3, 4]
+    assert steps[-1].tokens == 2 * planned.tokens_per_epoch
+    assert all(step.tokens_per_second > 0 for step in steps)
+    epochs = [frame for frame in heard if isinstance(frame, frames.Epoch)]
+    assert [(epoch.epoch, epoch.step) for epoch in epochs] == [(1, 2), (2, 4)]
+    assert epochs[1].train_loss < epochs[0].train_loss
+    assert all(epoch.eval_loss is not None for epoch in epochs)
+    kept = (Path(plan.output_dir) / "results" / "metrics.jsonl").read_text()
+    curve = [json.loads(line) for line in kept.splitlines()]
+    assert [one["step"] for one in curve if one["type"] == "step"] == [1, 2, 3, 4]
+    assert heard[-1].trained_tokens == 2 * planned.trainable_tokens  # type: ignore[union-attr]
+
+    proof = (await told(child, Verify(str(Path(plan.output_dir) / "adapter"))))[-1]
+    assert isinstance(proof, frames.Verified)
+    assert proof.max_logit_difference < 1e-4
+    config = json.loads((Path(plan.output_dir) / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == MODEL.id
+    assert plan.model_dir not in json.dumps(config)
+
+
+async def test_the_same_seed_makes_the_same_adapter_and_another_seed_another(
+    child: Child, plan: Plan, tmp_path: Path
+) -> None:
+    again = replace(plan, output_dir=str(tmp_path / "again"))
+    other = replace(plan, output_dir=str(tmp_path / "other"), seed=8)
+    for one in (plan, again, other):
+        await saved(child, one)
+    assert weights(plan) == weights(again)
+    assert weights(plan) != weights(other)
+
+
+async def test_a_qlora_run_trains_on_four_bits_and_its_adapter_is_proved(child: Child, plan: Plan) -> None:
+    full = await saved(child, plan)
+    quantised = replace(
+        plan, hyperparameters=hyperparameters(use_quantization=True), output_dir=plan.output_dir + "-4bit"
+    )
+    lossy = await saved(child, quantised)
+    assert lossy.train_loss != full.train_loss  # the base is another, by its rounding
+    assert lossy.train_loss == pytest.approx(full.train_loss, rel=0.5)
+    proof = (await told(child, Verify(str(Path(quantised.output_dir) / "adapter"))))[-1]
+    assert isinstance(proof, frames.Verified), proof
+
+
+async def test_a_batch_in_parts_is_the_same_batch(child: Child, plan: Plan, tmp_path: Path) -> None:
+    halves = replace(plan, gradient_accumulation=2, output_dir=str(tmp_path / "halves"))
+    whole, parts = await saved(child, plan), await saved(child, halves)
+    assert (parts.steps, parts.trained_tokens) == (whole.steps, whole.trained_tokens)
+    assert parts.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
+
+
+async def test_an_adapter_with_other_weights_is_found_out(child: Child, plan: Plan, tmp_path: Path) -> None:
+    await saved(child, plan)
+    stored = Path(plan.output_dir) / "adapter" / "adapter_model.safetensors"
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    stored.write_bytes(content)
+    heard = (await told(child, Verify(str(stored.parent))))[-1]
+    assert isinstance(heard, frames.Failed)
+    assert (heard.code, heard.blame) == ("adapter_unusable", "platform")
+
+
+async def test_an_adapter_that_stock_peft_cannot_load_is_found_out(child: Child, plan: Plan) -> None:
+    await saved(child, plan)
+    stored = Path(plan.output_dir) / "adapter" / "adapter_model.safetensors"
+    stored.write_bytes(stored.read_bytes()[:1000])
+    heard = (await told(child, Verify(str(stored.parent))))[-1]
+    assert isinstance(heard, frames.Failed)
+    assert heard.code == "adapter_unusable"
+
+
+async def test_every_bad_row_is_named_before_the_first_step(child: Child, plan: Plan) -> None:
+    with Path(plan.training_file).open("a") as rows:
+        rows.write('{"messages": []}\nnot json\n')
+    fault = await failed(child, plan)
+    assert (fault.code, fault.blame, fault.param) == ("bad_rows", "user", "training_file")
+    assert "line 9" in fault.message
+    assert "line 10" in fault.message
+
+
+async def test_rows_with_nothing_left_to_train_on_are_named(child: Child, plan: Plan) -> None:
+    fault = await failed(child, replace(plan, hyperparameters=hyperparameters(max_length=16)))
+    assert (fault.code, fault.blame) == ("no_trainable_tokens", "user")
+    assert "max_length 16" in fault.message
+
+
+async def test_a_base_that_computes_no_number_ends_at_the_first_step(
+    child: Child, plan: Plan, tmp_path: Path
+) -> None:
+    broken = tmp_path / "model"
+    shutil.copytree(plan.model_dir, broken)
+    weights = bytearray((broken / "model.safetensors").read_bytes())
+    weights[-2:] = b"\xc0\x7f"  # a bf16 that is not a number
+    (broken / "model.safetensors").write_bytes(weights)
+    fault = await failed(child, replace(plan, model_dir=str(broken)))
+    assert (fault.code, fault.blame, fault.param) == ("model_not_finite", "platform", "model")
+    assert not (Path(plan.output_dir) / "adapter").exists()
+
+
+async def test_a_model_that_cannot_be_read_is_the_platforms_fault(
+    child: Child, plan: Plan, tmp_path: Path
+) -> None:
+    fault = await failed(child, replace(plan, model_dir=str(tmp_path / "nothing")))
+    assert (fault.code, fault.blame) == ("model_unreadable", "platform")
+    assert str(tmp_path) not in fault.message
+
+
+async def test_what_was_previewed_is_what_is_trained_or_nothing_is(child: Child, plan: Plan) -> None:
+    fault = await failed(child, replace(plan, labels_hash="0" * 64))
+    assert fault.code == "labels_changed"
+
+
+async def test_the_child_goes_on_after_a_failure(child: Child, plan: Plan) -> None:
+    await failed(child, replace(plan, labels_hash="0" * 64))
+    assert (await saved(child, plan)).steps == 2
