@@ -97,6 +97,8 @@ def up(
     ] = None,
 ) -> None:
     """Run all roles here, with an embedded Kafka broker and PostgreSQL. Prints `READY <url>` on stdout."""
+    import asyncpg
+
     from app.catalogue.packaged import ModelError
     from app.embedded.errors import EmbeddedError
     from app.log.port import LogError
@@ -118,6 +120,8 @@ def up(
         asyncio.run(run_up(settings, progress, ready))
     except (EmbeddedError, NotReady, ServerDied, ModelError, LogError) as error:
         fail(str(error))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as error:
+        fail(f"the database cannot be used: {error}")
     except ExceptionGroup as group:
         fail(str(group.exceptions[0]))
 
@@ -141,7 +145,7 @@ def run(
     logs.configure(settings.log_level)
     try:
         run_them(settings, list(dict.fromkeys(roles)))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as error:
         fail(f"the database cannot be used: {error}")
     except Exception as error:  # noqa: BLE001 – one sentence for the operator; the log above has the rest
         fail(f"{error}" or repr(error))

@@ -67,18 +67,15 @@ def running(data_dir: Path) -> Iterator[Service]:
     """A service, asked to end as an operator would; nothing of it may be left."""
     service = start(data_dir)
     family = descendants(service)
-    try:
-        yield service
-        family |= descendants(service)
-        service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=STOPS_WITHIN) == 0, service.log.read_text()[-2000:]
-        assert gone(family, within=1.0)
-    finally:
-        if service.process.poll() is None:
+    with service.process:
+        try:
+            yield service
+            family |= descendants(service)
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(timeout=STOPS_WITHIN) == 0, service.log.read_text()[-2000:]
+            assert gone(family, within=1.0)
+        finally:
             service.process.kill()
-            service.process.wait()
-        if service.process.stdout is not None:
-            service.process.stdout.close()
 
 
 def descendants(service: Service) -> set[psutil.Process]:

@@ -9,9 +9,11 @@ import httpx
 import pytest
 from tunesmith import TuningClient
 
-from tests.acceptance.running import Service, descendants, gone, server, start, wait_until
+from tests.acceptance.running import Service, descendants, gone, running, server, start, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROW = b'{"messages": [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]}\n'
 
 
 def refused(*arguments: str, env: dict[str, str] | None = None) -> str:
@@ -105,24 +107,15 @@ def test_without_a_running_service_operator_commands_say_so(tmp_path: Path) -> N
 
 def test_up_killed_takes_everything_with_it_and_the_next_one_has_all_that_was(tmp_path: Path) -> None:
     service = start(tmp_path / "data")
-    with TuningClient(service.key, base_url=service.url) as client:
-        file = client.files.upload(
-            b'{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]}\n'
-        )
-        job = client.tunings.create("smollm2-135m-instruct", file.id)
-    family = descendants(service)
-    service.process.kill()
-    service.process.wait()
+    with service.process:
+        with TuningClient(service.key, base_url=service.url) as client:
+            file = client.files.upload(ROW)
+            job = client.tunings.create("smollm2-135m-instruct", file.id)
+        family = descendants(service)
+        service.process.kill()
     assert gone(family, within=15.0)
 
-    again = start(tmp_path / "data")
-    try:
-        with TuningClient(again.key, base_url=again.url) as client:
-            assert again.key == service.key
-            assert client.tunings.get(job.id).status in ("pending", "running")
-            assert client.tunings.cancel(job.id).status == "cancelled"
-    finally:
-        family = descendants(again)
-        again.process.terminate()
-        assert again.process.wait(timeout=45) == 0
-    assert gone(family, within=1.0)
+    with running(tmp_path / "data") as again, TuningClient(again.key, base_url=again.url) as client:
+        assert again.key == service.key
+        assert client.tunings.get(job.id).status in ("pending", "running")
+        assert client.tunings.cancel(job.id).status == "cancelled"
