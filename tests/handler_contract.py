@@ -9,7 +9,7 @@ from app.domain.files import FILES, DeleteFile, RecordCheck, RegisterFile
 from app.log.port import Fenced, Log
 from tests.handling import events_of, handling, replies_to, send
 
-REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "hash")
+REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "files/a", "hash")
 CHECK = RecordCheck("chat", 4, 0)
 
 

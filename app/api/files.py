@@ -15,7 +15,7 @@ from app.api.decisions import decided, idempotency_key
 from app.api.errors import ApiError, Fault, invalid, missing
 from app.api.requests import page_of
 from app.api.session import Session, opened
-from app.api.uploads import receive
+from app.api.uploads import Upload, receive
 from app.api.views import file_view, page, result_file_view
 from app.domain.files import FILES, DeleteFile, File, RegisterFile
 from app.domain.ids import derive_id
@@ -26,13 +26,8 @@ PURPOSES = ("fine-tune", "user_data")
 CHECKED_VERSION = 2
 
 
-def content_key(id: str) -> str:
-    """Where an uploaded file's bytes are in the store."""
-    return f"files/{id}"
-
-
 def check_key(id: str) -> str:
-    """Where the report of its check is."""
+    """Where the report of a file's check is in the store."""
     return f"files/{id}.check.json"
 
 
@@ -42,43 +37,46 @@ async def upload(request: Request[Any, Any, Any]) -> Response[Any]:
     session = await opened(request, "write")
     key = idempotency_key(request)
     id = derive_id("file", session.caller.account_id, key) if key else derive_id("file", uuid4().hex)
-    known = await session.service.pool.fetchrow("SELECT state FROM files WHERE id = $1", id) if key else None
-    # A repeat must not write over the bytes that the first upload left.
-    place = f"{content_key(id)}.repeat-{uuid4().hex}" if known else content_key(id)
-    form = await receive(request, session.service.store, place, session.service.settings.upload_limit_bytes)
-    if known:
-        await session.service.store.delete(place)
-    purpose = form.fields.get("purpose", "fine-tune")
-    if purpose not in PURPOSES:
-        await _discard(session, id, known)
-        raise invalid([Fault("purpose", f"purpose must be one of {', '.join(PURPOSES)}")])
-    if form.stored.bytes == 0:
-        await _discard(session, id, known)
-        raise invalid([Fault("file", "the file is empty", "file_empty")])
-    request_hash = hashlib.sha256(f"{form.filename}\0{purpose}\0{form.stored.sha256}".encode()).hexdigest()
-    command = RegisterFile(
-        session.caller.account_id,
-        form.filename,
-        purpose,
-        form.stored.bytes,
-        form.stored.sha256,
-        request_hash if key else "",
-    )
+    store = session.service.store
+    # A place of its own: a repeat of the same request, even one under way, never touches another's bytes.
+    place = f"files/{id}/{uuid4().hex}"
+    form = await receive(request, store, place, session.service.settings.upload_limit_bytes)
     commands = session.service.commands
     watch = commands.watch(id)
     try:
+        command = _registration(session.caller.account_id, form, place, repeatable=key is not None)
         reply, _ = await decided(session, FILES, id, command, certain=key is not None)
         file = msgspec.json.decode(reply.state, type=File)
+        if file.key != place:
+            await store.delete(place)  # uploaded before
         if file.status == "uploaded" and await commands.visible(id, CHECKED_VERSION, watch, CHECKED_WITHIN):
             file = await _file(session, id)
+    except ApiError as error:
+        if error.status < 500:  # refused; without an answer the command may still take
+            await store.delete(place)
+        raise
     finally:
         commands.unwatch(id, watch)
     return Response(file_view(file), status_code=201, headers={"location": f"/v1/files/{id}"})
 
 
-async def _discard(session: Session, id: str, known: Any) -> None:
-    if not known:
-        await session.service.store.delete(content_key(id))
+def _registration(account_id: str, form: Upload, place: str, *, repeatable: bool) -> RegisterFile:
+    """The command for an upload. Raises `ApiError`."""
+    purpose, stored = form.fields.get("purpose", "fine-tune"), form.stored
+    if purpose not in PURPOSES:
+        raise invalid([Fault("purpose", f"purpose must be one of {', '.join(PURPOSES)}")])
+    if stored.bytes == 0:
+        raise invalid([Fault("file", "the file is empty", "file_empty")])
+    request = hashlib.sha256(f"{form.filename}\0{purpose}\0{stored.sha256}".encode()).hexdigest()
+    return RegisterFile(
+        account_id,
+        form.filename,
+        purpose,
+        stored.bytes,
+        stored.sha256,
+        place,
+        request if repeatable else "",
+    )
 
 
 async def _file(session: Session, id: str) -> File:
@@ -161,7 +159,7 @@ async def content(request: Request[Any, Any, Any], id: FromPath[str]) -> Stream:
         key, name, size = result["key"], result["name"].replace("/", "-"), result["bytes"]
     else:
         file = await _file(session, id)
-        key, name, size = content_key(id), file.filename, file.bytes
+        key, name, size = file.key, file.filename, file.bytes
     stream = session.service.store.stream(key)
     try:
         first = await anext(stream, b"")

@@ -146,7 +146,7 @@ async def _file(session: Session, id: str | None, param: str, faults: list[Fault
             Fault(param, f"file {id} has no rows to train on (purpose {file.purpose})", "file_invalid")
         )
     else:
-        return FileRef(file.id, file.sha256, file.bytes, file.rows)
+        return FileRef(file.id, file.sha256, file.key, file.bytes, file.rows)
     return None
 
 

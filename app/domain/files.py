@@ -24,13 +24,14 @@ class Fault(Struct, frozen=True):
 
 
 class RegisterFile(Struct, frozen=True):
-    """The bytes are in the store. `sha256` is a hex digest, `request_hash` that of the client's request."""
+    """The bytes are in the store, at `key`. `request_hash` is the digest of the client's request, in hex."""
 
     account_id: str
     filename: str
     purpose: str
     bytes: int
     sha256: str
+    key: str
     request_hash: str = ""
 
 
@@ -53,6 +54,7 @@ class Uploaded(Struct, frozen=True):
     purpose: str
     bytes: int
     sha256: str
+    key: str
     request_hash: str = ""
 
 
@@ -76,6 +78,7 @@ class File(Struct, frozen=True):
     purpose: str
     bytes: int
     sha256: str
+    key: str
     created_at: datetime
     request_hash: str = ""
     status: Status = "uploaded"

@@ -28,10 +28,11 @@ class ModelRef(Struct, frozen=True):
 
 
 class FileRef(Struct, frozen=True):
-    """A file by id and content. `bytes` and `rows` are counts."""
+    """A file by id and content, which lies at `key` in the store. `bytes` and `rows` are counts."""
 
     id: str
     sha256: str
+    key: str
     bytes: int
     rows: int
 

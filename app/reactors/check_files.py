@@ -92,7 +92,7 @@ async def _react(event: Event, writer: Writer, store: Store, limit: asyncio.Sema
     """Check one file and send what was found, by a command whose id is derived from the event's."""
     async with limit:
         file = event.body
-        found = await check_file(store, event.aggregate_id) if file.purpose == "fine-tune" else NO_CHECK
+        found = await check_file(store, event.aggregate_id, file) if file.purpose == "fine-tune" else NO_CHECK
         await writer.send(
             command_record(
                 FILES,
@@ -107,14 +107,18 @@ async def _react(event: Event, writer: Writer, store: Store, limit: asyncio.Sema
         logger.info("file_checked", file_id=event.aggregate_id, rows=found.rows, faults=found.fault_count)
 
 
-async def check_file(store: Store, id: str) -> RecordCheck:
+async def check_file(store: Store, id: str, file: Uploaded) -> RecordCheck:
     """Check a file's content and keep the whole report. Raises `StorageError` when the store fails."""
     with tempfile.TemporaryDirectory(prefix="tunesmith-check-") as folder:
         local = Path(folder) / "upload"
         try:
-            await store.get_file(f"files/{id}", local)
+            got = await store.get_file(file.key, local)
         except ObjectMissing:
             return _refused("content_gone", "the file's bytes are gone", "upload it again")
+        if got.sha256 != file.sha256:
+            return _refused(
+                "content_changed", "the store gave other bytes than were uploaded", "upload it again"
+            )
         checker = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -136,7 +140,8 @@ async def check_file(store: Store, id: str) -> RecordCheck:
             checker.kill()
             await checker.wait()
             raise
-    if checker.returncode != 0:
+    report = _read(out) if checker.returncode == 0 else None
+    if report is None:
         logger.error(
             "check_broke", file_id=id, status=checker.returncode, error=err.decode(errors="replace")[-500:]
         )
@@ -144,10 +149,16 @@ async def check_file(store: Store, id: str) -> RecordCheck:
             "check_failed", "the file could not be checked", "split the file, or ask the operator"
         )
     await store.put_bytes(f"files/{id}.check.json", out)
-    report = msgspec.json.decode(out, type=Report)
     first = report.faults[0] if report.faults else None
     fault = Fault(first.line, first.code, first.pointer, first.message, first.fix) if first else None
     return RecordCheck(report.format, report.rows, report.fault_count, fault)
+
+
+def _read(out: bytes) -> Report | None:
+    try:
+        return msgspec.json.decode(out, type=Report)
+    except msgspec.DecodeError:
+        return None
 
 
 def _refused(code: str, message: str, fix: str) -> RecordCheck:

@@ -206,7 +206,7 @@ def _plan(
 async def _fetched(file: FileRef, path: Path, store: Store) -> Path:
     """A file of the tuning, with the digest that was accepted. Raises `UnusableFile`."""
     try:
-        got = await store.get_file(f"files/{file.id}", path)
+        got = await store.get_file(file.key, path)
     except ObjectMissing:
         raise UnusableFile(f"the bytes of {file.id} are gone; upload the file again") from None
     if got.sha256 != file.sha256:

@@ -33,7 +33,7 @@ assert isinstance(resolved, Hyperparameters)
 CREATED = Created(
     "acct-a",
     ModelRef("base", "r1"),
-    FileRef("file-a", "00", 10, 10),
+    FileRef("file-a", "00", "files/a", 10, 10),
     None,
     resolved,
     "supervised",
@@ -46,7 +46,7 @@ CREATED = Created(
 )
 ATTEMPT = Attempt(1, "w", "s", 0)
 RUN = (CREATED, Dispatched(ATTEMPT), Started(1))
-UPLOADED = (Uploaded("acct-a", "a.jsonl", "fine-tune", 10, "00"), Checked("chat", 10, 0))
+UPLOADED = (Uploaded("acct-a", "a.jsonl", "fine-tune", 10, "00", "files/a"), Checked("chat", 10, 0))
 OPENED = (Opened("acct"), KeyIssued("key-a", "ab", "first", ("read", "write"), None))
 
 __all__ = ["ACCOUNTS", "AT", "CREATED", "FILES", "OPENED", "RUN", "TUNINGS", "UPLOADED", "Succeeded"]

@@ -49,11 +49,12 @@ class Shop(Struct, frozen=True):
     async def create(self, id: str, *, rows: int = 8, epochs: int = 1, sha256: str | None = None) -> None:
         """Create a tuning of the example's first rows."""
         lines = (EXAMPLE / "train.jsonl").read_bytes().splitlines(keepends=True)[:rows]
-        put = await self.store.put_bytes(f"files/file-{id}", b"".join(lines))
+        key = f"files/file-{id}/upload"
+        put = await self.store.put_bytes(key, b"".join(lines))
         asked = {"rank": 4, "epochs": epochs, "batch_size": 4, "learning_rate": 1e-3}
         hyperparameters = resolve(asked, rows=rows, context_length=MODEL.context_length)
         assert isinstance(hyperparameters, Hyperparameters)
-        file = FileRef(f"file-{id}", sha256 or put.sha256, put.bytes, rows)
+        file = FileRef(f"file-{id}", sha256 or put.sha256, key, put.bytes, rows)
         wanted = CreateTuning("acct-1", ModelRef(MODEL.id, MODEL.revision), file, None, hyperparameters)
         await send(self.log, TUNINGS, id, wanted)
 

@@ -19,7 +19,7 @@ PENDING = Tuning(
     id="job-a",
     account_id="acct-a",
     model=ModelRef("base", "r"),
-    training_file=FileRef("file-a", "00", 1, 1),
+    training_file=FileRef("file-a", "00", "files/a", 1, 1),
     validation_file=None,
     hyperparameters=Hyperparameters(alpha=32.0, batch_size=1, max_length=512, epochs=2),
     method="supervised",
@@ -95,7 +95,9 @@ def test_the_queue_shows_for_who_waits_only() -> None:
 
 
 def test_a_bad_files_first_fault_is_told_with_the_number_of_the_others() -> None:
-    file = File("file-a", "acct-a", "a.jsonl", "fine-tune", 1, "00", AT, status="error", fault_count=3)
+    file = File(
+        "file-a", "acct-a", "a.jsonl", "fine-tune", 1, "00", "files/a", AT, status="error", fault_count=3
+    )
     bad = replace(file, first_fault=Fault(7, "no_messages", "/messages", "the row has no messages"))
     assert file_view(bad)["status_details"] == "line 7: the row has no messages (and 2 more)"
     assert file_view(file)["status_details"] is None

@@ -16,7 +16,7 @@ from app.log.port import LARGEST_RECORD_BYTES, Partition, Received, Record
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 THERE = Partition(topics.commands("files"), 0)
-REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "hash")
+REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "files/a", "hash")
 CHECK = RecordCheck("chat", 4, 0)
 
 
@@ -125,7 +125,7 @@ def test_a_command_that_does_not_even_say_who_asks_is_passed_over() -> None:
 
 
 def test_a_command_whose_event_would_be_too_large_is_refused_alone() -> None:
-    huge = RegisterFile("acct-a", "x" * LARGEST_RECORD_BYTES, "fine-tune", 10, "aa", "hash")
+    huge = RegisterFile("acct-a", "x" * LARGEST_RECORD_BYTES, "fine-tune", 10, "aa", "files/a", "hash")
     batch = decide(command(huge), command(REGISTER, offset=1, id="cmd-2", file="file-b"))
     assert [reply.code for reply in replies(batch)] == ["too_large", None]
     assert list(batch.states) == ["file-b"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from app.domain.files import FILES, Checked, Deleted, DeleteFile, Fault, RecordCheck, RegisterFile, Uploaded
 from tests.unit.domain.scenario import Scenario
 
-UPLOADED = Uploaded("acct-a", "train.jsonl", "fine-tune", 10, "aa", "hash")
-REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "hash")
+UPLOADED = Uploaded("acct-a", "train.jsonl", "fine-tune", 10, "aa", "files/a", "hash")
+REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "files/a", "hash")
 FAULT = Fault(3, "not_json", "", "the line is not JSON")
 
 
@@ -38,7 +38,7 @@ def test_a_second_check_changes_nothing() -> None:
 def test_the_same_upload_again_is_the_same_file_and_another_one_a_conflict() -> None:
     file = Scenario(FILES, "file-a", UPLOADED)
     assert file.then(REGISTER) == ()
-    other = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "bb", "other")
+    other = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "bb", "files/b", "other")
     assert file.refused(other).code == "idempotency_conflict"
 
 

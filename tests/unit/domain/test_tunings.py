@@ -42,7 +42,7 @@ SECOND = Attempt(2, "worker-1", "session-2", 0)
 CREATE = CreateTuning(
     account_id="acct-a",
     model=ModelRef("smollm2", "r1"),
-    training_file=FileRef("file-a", "aa", 10, 100),
+    training_file=FileRef("file-a", "aa", "files/a", 10, 100),
     validation_file=None,
     hyperparameters=Hyperparameters(alpha=32.0, batch_size=4, max_length=512, epochs=2),
     suffix="mails",

@@ -23,7 +23,7 @@ from app.log.codec import (
 from app.log.port import Partition, Received, Record
 
 AT = datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC)
-BODY = Uploaded("acct-a", "train.jsonl", "fine-tune", 10, "aa", "hash")
+BODY = Uploaded("acct-a", "train.jsonl", "fine-tune", 10, "aa", "files/a", "hash")
 COMMAND = Command("cmd-1", "file-a", "key:key-1", "req-1", AT, None)
 
 
