@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import structlog
 
 from app.domain.ids import derive_id
@@ -17,9 +15,9 @@ from app.log import topics
 from app.log.aggregates import read_aggregate
 from app.log.codec import command_record
 from app.log.port import (
-    Fenced,
     Log,
     LogError,
+    Partition,
     Reader,
     Received,
     Record,
@@ -33,32 +31,56 @@ from app.scheduler.fleet import Fleet
 from app.scheduler.planner import Waiting, plan
 from app.settings import Settings
 
-TRANSACTIONAL_ID = "tunesmith-scheduler"
+TRANSACTIONAL_ID = GROUP = "tunesmith-scheduler"
 TICK_SECONDS = 0.25
 UNDECIDED_SECONDS = 10.0
 LONGEST_BACKOFF = timedelta(seconds=60)
 PAUSE_AFTER_ERROR = 1.0
+ENDS_WITHIN = 5.0
 
 logger = structlog.get_logger("scheduler")
 
 
 async def serve(settings: Settings, log: Log, stop: asyncio.Event) -> None:
-    """The role: plan until `stop`. Of several schedulers the last one started plans; the others stand by."""
+    """The role: plan until `stop`. Of several schedulers one plans, the others stand by."""
+    membership = await log.join(GROUP, [topics.WORKERS])
+    planning: asyncio.Task[None] | None = None
+    changed, stopped = asyncio.create_task(membership.changed()), asyncio.create_task(stop.wait())
+    try:
+        while not stop.is_set():
+            await asyncio.wait(
+                [one for one in (changed, stopped, planning) if one is not None],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if planning is not None and planning.done():
+                planning.result()
+            if changed.done():
+                await _end(planning)
+                ours = Partition(topics.WORKERS, 0) in changed.result()
+                planning = asyncio.create_task(_plan(settings, log, stop)) if ours else None
+                changed = asyncio.create_task(membership.changed())
+    finally:
+        if planning is not None:
+            await asyncio.wait([planning], timeout=ENDS_WITHIN)  # it sees `stop`, and ends between two plans
+        for task in (changed, stopped, planning):
+            await _end(task)
+        await membership.close()
+
+
+async def _end(task: asyncio.Task[Any] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _plan(settings: Settings, log: Log, stop: asyncio.Event) -> None:
+    """Plan for as long as it is ours to do, from the fence on again after every error."""
     while not stop.is_set():
         try:
             await _plan_on(settings, log, stop)
-        except Fenced as error:
-            logger.warning("scheduler_fenced", error=str(error))
-            await _pause(settings.lease_seconds, stop)
         except LogError as error:
             logger.warning("scheduler_interrupted", error=str(error))
-            await _pause(PAUSE_AFTER_ERROR, stop)
-
-
-async def _pause(seconds: float, stop: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
+            await asyncio.sleep(PAUSE_AFTER_ERROR)
 
 
 async def _plan_on(settings: Settings, log: Log, stop: asyncio.Event) -> None:
@@ -87,7 +109,9 @@ class Scheduler:
         self._writer = writer
         self._fleet = Fleet(settings.lease_seconds, settings.stall_seconds)
         self._live: dict[str, Tuning] = {}
-        self._undecided: dict[str, tuple[Attempt, float]] = {}
+        # Sent, and not yet seen decided: what was assigned, and the attempts given up.
+        self._assigned: dict[str, tuple[Attempt, float]] = {}
+        self._given_up: dict[str, tuple[Attempt, float]] = {}
         self._places: dict[str, int] = {}
 
     async def read_up(self, reader: Reader, ends: dict[Any, int]) -> None:
@@ -109,18 +133,20 @@ class Scheduler:
             self._live.pop(tuning.id, None)
         else:
             self._live[tuning.id] = tuning
-        sent = self._undecided.get(tuning.id)
-        if sent is not None and (tuning.ended or tuning.attempts >= sent[0].number):
-            del self._undecided[tuning.id]
+        assigned, given_up = self._assigned.get(tuning.id), self._given_up.get(tuning.id)
+        if assigned is not None and (tuning.ended or tuning.attempts >= assigned[0].number):
+            del self._assigned[tuning.id]
+        if given_up is not None and tuning.attempt != given_up[0]:
+            del self._given_up[tuning.id]
 
     async def tick(self, now: float, wall: datetime) -> None:
         """Report what is lost, assign what can start, tell the places of the rest."""
-        self._undecided = {
-            id: sent for id, sent in self._undecided.items() if now - sent[1] < UNDECIDED_SECONDS
-        }
+        for sent in (self._assigned, self._given_up):
+            for id in [id for id, (_, at) in sent.items() if now - at >= UNDECIDED_SECONDS]:
+                del sent[id]
         records = self._losses(now)
         attempts = [tuning.attempt for tuning in self._live.values() if tuning.attempt is not None]
-        attempts += [attempt for attempt, _ in self._undecided.values()]
+        attempts += [attempt for attempt, _ in self._assigned.values()]
         taken = {(attempt.worker, attempt.session, attempt.slot) for attempt in attempts}
         waiting = [
             Waiting(
@@ -132,13 +158,13 @@ class Scheduler:
                 not_before(tuning),
             )
             for tuning in self._live.values()
-            if tuning.attempt is None and tuning.id not in self._undecided
+            if tuning.attempt is None and tuning.id not in self._assigned
         ]
         made = plan(waiting, self._fleet.free_slots(taken, now), wall)
         for assignment in made.assignments:
             slot = assignment.slot
             attempt = Attempt(assignment.attempt, slot.worker, slot.session, slot.index)
-            self._undecided[assignment.tuning_id] = (attempt, now)
+            self._assigned[assignment.tuning_id] = (attempt, now)
             records.append(_command(assignment.tuning_id, AssignAttempt(attempt), attempt, "assign"))
             logger.info(
                 "attempt_assigned", job_id=assignment.tuning_id, attempt=attempt.number, worker=attempt.worker
@@ -159,7 +185,7 @@ class Scheduler:
             if attempt is None:
                 continue
             live.add((tuning.id, attempt.number))
-            if tuning.id in self._undecided:
+            if tuning.id in self._given_up:
                 continue
             if (reason := self._fleet.lost(tuning.id, attempt, now)) is not None:
                 logger.warning(
@@ -171,11 +197,7 @@ class Scheduler:
                 )
                 report = ReportLost(attempt.number, attempt.session, reason)
                 records.append(_command(tuning.id, report, attempt, "lost"))
-                # Until the decision is seen, this attempt is not judged again.
-                self._undecided[tuning.id] = (
-                    msgspec.structs.replace(attempt, number=attempt.number + 1),
-                    now,
-                )
+                self._given_up[tuning.id] = (attempt, now)
         self._fleet.forget(live)
         return records
 

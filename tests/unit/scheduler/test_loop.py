@@ -1,0 +1,232 @@
+"""The loop on a log in memory, with a real command handler: who is assigned, lost, and told a place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from app.domain.hyperparameters import Hyperparameters, resolve
+from app.domain.tunings import TUNINGS, AttemptLost, CancelTuning, CreateTuning, Dispatched, FileRef, ModelRef
+from app.log import topics
+from app.log.aggregates import read_aggregate
+from app.log.memory import MemoryLog, MemoryTransactionalWriter
+from app.log.port import Start, all_partitions, read_to_end
+from app.log.queue import QueuePlace
+from app.log.topics import declared
+from app.log.workers import Device, Heartbeat, Occupant, Slot, heartbeat_record
+from app.scheduler.loop import TRANSACTIONAL_ID, not_before, serve
+from app.settings import Settings
+from tests.handling import events_of, handling, send
+
+SETTINGS = Settings(cache_dir=Path("unused"), lease_seconds=0.6, stall_seconds=60)
+CPU = Device("cpu", "a cpu", 8 * 1024**3)
+
+
+@pytest.fixture
+async def log() -> AsyncIterator[MemoryLog]:
+    log = MemoryLog({topic.name: 1 for topic in declared("embedded")})
+    async with handling(log, "tunings"):
+        yield log
+
+
+@asynccontextmanager
+async def scheduling(log: MemoryLog) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(serve(SETTINGS, log, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def create(log: MemoryLog, id: str, *, memory: int = 0) -> None:
+    hyperparameters = resolve({}, rows=10, context_length=2048)
+    assert isinstance(hyperparameters, Hyperparameters)
+    file = FileRef("file-a", "00", "files/a", 10, 10)
+    wanted = CreateTuning("acct-1", ModelRef("m", "r1"), file, None, hyperparameters, memory=memory)
+    await send(log, TUNINGS, id, wanted)
+
+
+async def beat(
+    log: MemoryLog, number: int, occupant: Occupant | None = None, worker: str = "w", session: str = "s1"
+) -> None:
+    writer = await log.writer()
+    await writer.send(heartbeat_record(Heartbeat(worker, session, number, (Slot(0, CPU, occupant),))))
+
+
+async def dispatched(log: MemoryLog) -> list[tuple[str, str, int]]:
+    """Every attempt given away: tuning, worker, number."""
+    events = await events_of(log, TUNINGS)
+    return [
+        (one.aggregate_id, one.body.attempt.worker, one.body.attempt.number)
+        for one in events
+        if isinstance(one.body, Dispatched)
+    ]
+
+
+async def lost(log: MemoryLog) -> list[str]:
+    return [one.body.reason for one in await events_of(log, TUNINGS) if isinstance(one.body, AttemptLost)]
+
+
+async def places(log: MemoryLog) -> dict[str, int | None]:
+    """The queue topic, compacted."""
+    partitions = await all_partitions(log, topics.QUEUE)
+    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
+    found: dict[str, int | None] = {}
+    for one in await read_to_end(reader, partitions):
+        found[one.key or ""] = msgspec.json.decode(one.value, type=QueuePlace).position if one.value else None
+    return found
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(15):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_the_first_starts_and_the_others_are_told_their_places(log: MemoryLog) -> None:
+    for id in ("job-1", "job-2", "job-3"):
+        await create(log, id)
+    await beat(log, 1)
+    async with scheduling(log):
+
+        async def told() -> bool:
+            return await places(log) == {"job-2": 1, "job-3": 2} and len(await dispatched(log)) == 1
+
+        await until(told)
+        assert await dispatched(log) == [("job-1", "w", 1)]
+        await send(log, TUNINGS, "job-2", CancelTuning(), ids=["cancel"])
+
+        async def moved_up() -> bool:
+            return await places(log) == {"job-2": None, "job-3": 1}
+
+        await until(moved_up)
+
+
+async def test_a_tuning_that_fits_no_device_waits_and_is_told_so(log: MemoryLog) -> None:
+    await create(log, "job-big", memory=80 * 1024**3)
+    await create(log, "job-small")
+    await beat(log, 1)
+    async with scheduling(log):
+
+        async def small_started() -> bool:
+            return [one[0] for one in await dispatched(log)] == ["job-small"]
+
+        await until(small_started)
+        assert await places(log) == {"job-big": 1}
+
+
+async def test_a_silent_workers_attempt_goes_to_another_worker(log: MemoryLog) -> None:
+    await create(log, "job-1")
+    await beat(log, 1)
+    async with scheduling(log):
+
+        async def given() -> bool:
+            return await dispatched(log) == [("job-1", "w", 1)]
+
+        await until(given)
+        number = 1
+
+        async def moved() -> bool:
+            nonlocal number
+            number += 1
+            await beat(log, number, worker="other")
+            return len(await dispatched(log)) == 2
+
+        await until(moved)
+        assert await lost(log) == ["worker_lost"]
+        assert (await dispatched(log))[1] == ("job-1", "other", 2)
+
+
+async def test_a_worker_that_came_back_has_lost_what_its_former_life_had(log: MemoryLog) -> None:
+    await create(log, "job-1")
+    await beat(log, 1)
+    async with scheduling(log):
+
+        async def given() -> bool:
+            return len(await dispatched(log)) == 1
+
+        await until(given)
+        number = 0
+
+        async def again() -> bool:
+            nonlocal number
+            number += 1
+            await beat(log, number, session="s2")
+            return len(await dispatched(log)) == 2
+
+        await until(again)
+        assert await lost(log) == ["worker_lost"]
+
+
+async def test_of_two_schedulers_one_plans_and_the_other_takes_over(log: MemoryLog) -> None:
+    writers = []
+    opened = log.transactional_writer
+
+    async def counted(transactional_id: str) -> MemoryTransactionalWriter:
+        if transactional_id == TRANSACTIONAL_ID:
+            writers.append(transactional_id)
+        return await opened(transactional_id)
+
+    log.transactional_writer = counted  # type: ignore[method-assign]
+    async with scheduling(log):
+        async with scheduling(log):
+            await create(log, "job-1")
+            await beat(log, 1)
+
+            async def given() -> bool:
+                return len(await dispatched(log)) == 1
+
+            await until(given)
+            await beat(log, 2, Occupant("job-1", 1))
+        before = len(writers)  # one for who plans, one more at most for the change when the second one joined
+        assert before <= 2
+        await create(log, "job-2")
+        await beat(log, 3)
+
+        async def goes_on() -> bool:
+            return [one[0] for one in await dispatched(log)] == ["job-1", "job-2"] or await lost(log) != []
+
+        await until(goes_on)
+
+
+async def test_a_restarted_scheduler_gives_nothing_away_twice(log: MemoryLog) -> None:
+    await create(log, "job-1")
+    await create(log, "job-2")
+    await beat(log, 1)
+    for _ in range(3):
+        async with scheduling(log):
+
+            async def given() -> bool:
+                return len(await dispatched(log)) >= 1 and (await places(log)).get("job-2") == 1
+
+            await until(given)
+    assert await dispatched(log) == [("job-1", "w", 1)]
+
+
+async def test_the_wait_after_a_loss_grows_and_has_a_bound(log: MemoryLog) -> None:
+    await create(log, "job-1")
+
+    async def there() -> bool:
+        return bool(await events_of(log, TUNINGS))
+
+    await until(there)
+    partitions = await all_partitions(log, topics.state("tunings"))
+    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
+    [kept] = [one for one in await read_to_end(reader, partitions) if one.key == "job-1"]
+    tuning = read_aggregate(TUNINGS, kept.value or b"").state
+    assert not_before(tuning) is None
+    waits = []
+    for attempts in range(1, 12):
+        due = not_before(msgspec.structs.replace(tuning, lost_at=tuning.created_at, attempts=attempts))
+        assert due is not None
+        waits.append((due - tuning.created_at).total_seconds())
+    assert waits == sorted(waits)
+    assert waits[0] == 1.0
+    assert waits[-1] == 60.0
