@@ -42,7 +42,7 @@ check-lint: install-dev
 
 .PHONY: check-types
 check-types: install-dev
-	$(BIN)/mypy app tests examples scripts sdk/tunesmith
+	$(BIN)/mypy app benchmarks tests examples scripts sdk/tunesmith
 	cd sdk && ../$(BIN)/mypy --config-file ../pyproject.toml tests
 
 .PHONY: check-rooms
@@ -70,6 +70,11 @@ test: install-dev ## the whole test suite, real broker and database included (AR
 .PHONY: test-fast
 test-fast: install-dev ## the tests that start no server (ARGS=… for pytest)
 	$(BIN)/python -m pytest tests/unit sdk/tests $(ARGS)
+
+.PHONY: bench
+bench: install-dev ## the figures that are promised, as ratios within one run (4 minutes)
+	$(BIN)/python -m benchmarks.create_latency
+	$(BIN)/python -m benchmarks.training_overhead
 
 .PHONY: requirements
 requirements: install-dev ## resolve requirements/*.txt anew (UPGRADE=--upgrade for the newest versions)

@@ -47,7 +47,9 @@ def running_service(slots: int = 0) -> Iterator[Service]:
                 raise RuntimeError("the service did not start; its log above says why")
             root = Path(folder)
             key = (root / "admin.key").read_text().strip()
-            yield Service(line.split()[1], key, read_addresses(root).kafka)
+            addresses = read_addresses(root)
+            assert addresses is not None
+            yield Service(line.split()[1], key, addresses.kafka)
         finally:
             server.terminate()
             server.wait()

@@ -91,15 +91,15 @@ def bare(plan: Plan) -> float:
     import torch
     from peft import LoraConfig, get_peft_model
     from torch.nn.utils import clip_grad_norm_
-    from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
+    from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
-    from app.trainer_worker.training.model import compute_dtype
+    from app.trainer_worker.training.model import compute_dtype, load_tokenizer
     from app.trainer_worker.training.rows import read_rows
     from app.trainer_worker.training.trainer import collate
 
     torch.manual_seed(plan.seed)
     hyper = plan.hyperparameters
-    tokenizer = AutoTokenizer.from_pretrained(plan.model_dir)
+    tokenizer = load_tokenizer(plan.model_dir)
     rows = read_rows(Path(plan.training_file), tokenizer, hyper.max_length, "training_file")
     base = AutoModelForCausalLM.from_pretrained(plan.model_dir, dtype=compute_dtype("cpu"))
     config = LoraConfig(
