@@ -33,6 +33,7 @@ from app.settings import Settings
 
 TRANSACTIONAL_ID = GROUP = "tunesmith-scheduler"
 TICK_SECONDS = 0.25
+GATHER_SECONDS = 0.1  # a plan for a burst of creates, not one for each
 UNDECIDED_SECONDS = 10.0
 LONGEST_BACKOFF = timedelta(seconds=60)
 PAUSE_AFTER_ERROR = 1.0
@@ -93,9 +94,14 @@ async def _plan_on(settings: Settings, log: Log, stop: asyncio.Event) -> None:
         try:
             scheduler = Scheduler(settings, writer)
             await scheduler.read_up(reader, {source: await reader.end(source) for source in sources})
+            planned = 0.0
             while not stop.is_set():
-                scheduler.take(await reader.fetch(5_000, TICK_SECONDS))
-                await scheduler.tick(time.monotonic(), datetime.now(UTC))
+                heard = await reader.fetch(5_000, TICK_SECONDS)
+                scheduler.take(heard)
+                while heard and (wait := planned + GATHER_SECONDS - time.monotonic()) > 0:
+                    scheduler.take(await reader.fetch(5_000, wait))
+                planned = time.monotonic()
+                await scheduler.tick(planned, datetime.now(UTC))
         finally:
             await reader.close()
     finally:
