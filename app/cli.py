@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 import typer
 
 from app import logs
 from app.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from app.log.topic_admin import Drift
 
 Result = TypeVar("Result")
 
@@ -168,12 +171,7 @@ def topics_apply(data_dir: DataDir = None) -> None:
     from app.log.topic_admin import apply
 
     found = attached(data_dir)
-    drift = finished(apply(found.kafka or "", topics.declared(found.profile)))
-    for one in drift:
-        print(f"{one.topic}: {one.what} is {one.found}, declared {one.declared}")
-    if drift:
-        raise typer.Exit(1)
-    print("all topics are as declared")
+    _tell_drift(finished(apply(found.kafka or "", topics.declared(found.profile))))
 
 
 @topics_app.command("diff")
@@ -183,7 +181,10 @@ def topics_diff(data_dir: DataDir = None) -> None:
     from app.log.topic_admin import drift
 
     found = attached(data_dir)
-    differences = finished(drift(found.kafka or "", topics.declared(found.profile)))
+    _tell_drift(finished(drift(found.kafka or "", topics.declared(found.profile))))
+
+
+def _tell_drift(differences: Sequence[Drift]) -> None:
     for one in differences:
         print(f"{one.topic}: {one.what} is {one.found}, declared {one.declared}")
     if differences:
