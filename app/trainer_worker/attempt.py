@@ -197,6 +197,8 @@ def _plan(
         model_dir=str(model_dir),
         training_file=str(training),
         validation_file=str(validation) if validation else None,
+        training_sha256=tuning.training_file.sha256,
+        validation_sha256=tuning.validation_file.sha256 if tuning.validation_file else None,
         hyperparameters=tuning.hyperparameters,
         output_dir=str(folder / "output"),
         device="cpu" if child.ready.device == "cpu" else "cuda:0",
