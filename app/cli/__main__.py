@@ -1,0 +1,5 @@
+"""`python -m app.cli` is `tunesmith-server`."""
+
+from app.cli.program import main
+
+main()

@@ -1,0 +1,44 @@
+"""`projections`: status, rebuild."""
+
+from __future__ import annotations
+
+import typer
+
+from app.cli.attached import DataDir, attached, fetched, finished
+
+app = typer.Typer(help="The read model.", no_args_is_help=True)
+
+
+@app.command("status")
+def status(data_dir: DataDir = None) -> None:
+    """How far the read model is, by partition."""
+    rows = finished(
+        fetched(
+            attached(data_dir),
+            "SELECT topic, partition, next_offset, (SELECT fingerprint FROM read.meta) AS fingerprint "
+            "FROM read.checkpoints ORDER BY topic, partition",
+        )
+    )
+    for row in rows:
+        print(f"{row['topic']}[{row['partition']}]  next offset {row['next_offset']}")
+    print(f"fingerprint {rows[0]['fingerprint']}" if rows else "nothing is projected yet")
+
+
+@app.command("rebuild")
+def rebuild_all(data_dir: DataDir = None) -> None:
+    """Build the read model anew from the log, beside the serving one, then put it in its place."""
+    from app.log.kafka import KafkaLog
+    from app.projections.read_model import prepare, rebuild
+
+    found = attached(data_dir)
+
+    def progress(done: int, total: int) -> None:
+        typer.echo(f"\r{done} of about {total} records", nl=False, err=True)
+
+    async def work() -> int:
+        await prepare(found.database or "")
+        return await rebuild(KafkaLog(found.kafka or ""), found.database or "", progress)
+
+    records = finished(work())
+    typer.echo("", err=True)
+    print(f"the read model was built from {records} records and serves now")

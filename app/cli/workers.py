@@ -1,0 +1,39 @@
+"""`workers`: list."""
+
+from __future__ import annotations
+
+import typer
+
+from app.cli.attached import DataDir, attached, finished
+
+app = typer.Typer(help="Trainer workers.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_all(data_dir: DataDir = None) -> None:
+    """The workers by their last heartbeats."""
+    from app.log import topics
+    from app.log.kafka import KafkaLog
+    from app.log.port import Start, all_partitions, read_to_end
+    from app.log.workers import read_heartbeat
+
+    found = attached(data_dir)
+
+    async def work() -> None:
+        log = KafkaLog(found.kafka or "")
+        partitions = await all_partitions(log, topics.WORKERS)
+        reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
+        try:
+            last = {record.key: record for record in await read_to_end(reader, partitions)}
+        finally:
+            await reader.close()
+        for record in last.values():
+            if (beat := read_heartbeat(record)) is not None:
+                slots = ", ".join(
+                    f"{slot.device.kind} {slot.occupant.tuning_id if slot.occupant else 'free'}"
+                    for slot in beat.slots
+                )
+                heard = f"{record.at:%H:%M:%S}"
+                print(f"{beat.worker}  session {beat.session}  heard {heard}  {slots or 'warming up'}")
+
+    finished(work())
