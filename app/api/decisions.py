@@ -14,6 +14,13 @@ from app.log.codec import Reply
 from app.log.port import LogError, RecordTooLarge
 
 LONGEST_KEY = 255
+STATUSES = {
+    "not_found": 404,
+    "idempotency_conflict": 409,
+    "conflict": 409,
+    "too_large": 413,
+    "internal_error": 500,
+}
 
 logger = structlog.get_logger("api")
 
@@ -58,6 +65,6 @@ async def decided(
 
 def refusal(reply: Reply) -> ApiError:
     """The answer to a command that was decided against."""
-    status = {"not_found": 404, "idempotency_conflict": 409, "conflict": 409}.get(reply.code or "", 400)
+    status = STATUSES.get(reply.code or "", 400)
     headers = {"x-should-retry": "false"} if status == 409 else None
     return ApiError(status, reply.code or "refused", reply.message or "refused", reply.param, headers=headers)

@@ -49,8 +49,8 @@ def decide_batch(
 ) -> Batch:
     """Decide `commands`, taken in order from one partition, on copies of the states they touch.
 
-    `replies` is the partition count of the replies topic. A command that cannot be read or whose events the
-    log would not take is refused, and leaves the others of its batch unharmed.
+    `replies` is the partition count of the replies topic. A command that cannot be read or decided, or
+    whose events the log would not take, is refused, and leaves the others of its batch unharmed.
     """
     partition = commands[0].partition.number
     touched: dict[str, Aggregate] = {}
@@ -64,16 +64,16 @@ def decide_batch(
                 records.append(reply_record(refusal, noun=decider.noun, partition=partition % replies))
             continue
         before = touched.get(command.aggregate_id) or _aggregate(decider, states, command.aggregate_id)
-        after, made, reply = _decide_one(decider, before, command, partition)
+        try:
+            after, made, reply = _decide_one(decider, before, command, partition)
+        except Exception:  # whatever it is, it must not stop all the commands behind it
+            logger.critical("decision_broke", command_id=command.id, exc_info=True)
+            after, made = before, []
+            reply = _refused(command, before, "internal_error", "the command could not be decided")
         if any(len(record.value or b"") > LARGEST_RECORD_BYTES // 2 for record in made):
             after, made = before, []
-            reply = Reply(
-                command.id,
-                command.aggregate_id,
-                False,
-                before.version,
-                code="too_large",
-                message="the command makes a record larger than the log takes",
+            reply = _refused(
+                command, before, "too_large", "the command makes a record larger than the log takes"
             )
         if after is not before:
             touched[command.aggregate_id] = after
@@ -111,16 +111,11 @@ def _decide_one(
             code=decision.code,
             reason=decision.message,
         )
-        refused = Reply(
-            command.id,
-            command.aggregate_id,
-            False,
-            aggregate.version,
-            code=decision.code,
-            message=decision.message,
-            param=decision.param,
+        return (
+            aggregate,
+            orders,
+            _refused(command, aggregate, decision.code, decision.message, decision.param),
         )
-        return aggregate, orders, refused
     after, records = _evolve(decider, aggregate, command, decision, at, partition)
     recent = (*after.recent, Decided(command.id, after.version))[-REMEMBERED_COMMANDS:]
     after = replace(after, recent=recent)
@@ -154,6 +149,14 @@ def _evolve(
 def _accepted(command: Command, aggregate: Aggregate, version: int, *, repeated: bool = False) -> Reply:
     state = msgspec.Raw(encode(aggregate.state))
     return Reply(command.id, command.aggregate_id, True, version, repeated, state)
+
+
+def _refused(
+    command: Command, aggregate: Aggregate, code: str, message: str, param: str | None = None
+) -> Reply:
+    return Reply(
+        command.id, command.aggregate_id, False, aggregate.version, code=code, message=message, param=param
+    )
 
 
 def _order_record(order: RunAttempt | StopAttempt, command: Command) -> Record:

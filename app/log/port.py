@@ -76,10 +76,10 @@ class Received(Struct, frozen=True):
     headers: Headers
 
     def header(self, name: str) -> str | None:
-        """The first header of that name, as text; None where there is none."""
+        """The first header of that name, as text, whatever its bytes are; None where there is none."""
         for key, value in self.headers:
             if key == name:
-                return value.decode()
+                return value.decode(errors="replace")
         return None
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from app.log import topics
-from app.log.codec import encode, headers
+from app.log.codec import encode, headers, where
 from app.log.port import Received, Record
+
+logger = structlog.get_logger("log")
 
 
 class Device(Struct, frozen=True):
@@ -58,7 +61,11 @@ def heartbeat_record(heartbeat: Heartbeat) -> Record:
 
 
 def read_heartbeat(received: Received) -> Heartbeat | None:
-    """The heartbeat in a record; None for what is none: tombstones and control records."""
+    """The heartbeat in a record; None for what is none: tombstones, control records, what cannot be read."""
     if received.value is None or (received.key or "").endswith("!control"):
         return None
-    return msgspec.json.decode(received.value, type=Heartbeat)
+    try:
+        return msgspec.json.decode(received.value, type=Heartbeat)
+    except msgspec.DecodeError as error:
+        logger.warning("heartbeat_unreadable", error=f"{where(received)}: {error}")
+        return None

@@ -110,7 +110,7 @@ async def _take_orders(log: Log, reader: Reader, slots: list[WarmSlot], worker: 
                 for record in await reader.fetch(500, 1.0):
                     positions[record.partition] = record.offset + 1
                     if record.key == worker and record.value is not None:
-                        await _obey(orders.decode(record.value), slots, session)
+                        await _obey(record.value, slots, session)
             except LogError as error:
                 logger.warning("orders_interrupted", error=str(error))
                 await asyncio.sleep(PAUSE_AFTER_ERROR)
@@ -123,7 +123,13 @@ async def _take_orders(log: Log, reader: Reader, slots: list[WarmSlot], worker: 
         await reader.close()
 
 
-async def _obey(order: RunAttempt | StopAttempt, slots: list[WarmSlot], session: str) -> None:
+async def _obey(value: bytes, slots: list[WarmSlot], session: str) -> None:
+    """Carry out an order. One that this version cannot read is declined by silence: its lease runs out."""
+    try:
+        order = orders.decode(value)
+    except msgspec.DecodeError as error:
+        logger.error("order_unreadable", error=str(error))
+        return
     match order:
         case RunAttempt(attempt=attempt) if attempt.session == session and attempt.slot < len(slots):
             await slots[attempt.slot].take(order)

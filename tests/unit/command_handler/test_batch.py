@@ -131,6 +131,27 @@ def test_a_command_whose_event_would_be_too_large_is_refused_alone() -> None:
     assert list(batch.states) == ["file-b"]
 
 
+def test_a_command_that_breaks_its_decider_is_refused_alone() -> None:
+    def decide_or_break(state: Any, body: Any, context: Any) -> Any:
+        if context.aggregate_id == "file-a":
+            raise ZeroDivisionError
+        return FILES.decide(state, body, context)
+
+    fragile = msgspec.structs.replace(FILES, decide=decide_or_break)
+    commands = [command(REGISTER), command(REGISTER, offset=1, id="cmd-2", file="file-b")]
+    batch = decide_batch(fragile, {}, commands, 1)
+    assert [reply.code for reply in replies(batch)] == ["internal_error", None]
+    assert list(batch.states) == ["file-b"]
+    assert batch.next_offset == 2
+
+
+def test_headers_that_are_not_text_harm_nobody() -> None:
+    sent = command(REGISTER)
+    garbled = tuple((name, b"\xff\xfe" if name == "ce_id" else value) for name, value in sent.headers)
+    batch = decide(msgspec.structs.replace(sent, headers=garbled), command(REGISTER, offset=1, id="cmd-2"))
+    assert [reply.code for reply in replies(batch)] == ["malformed_command", None]
+
+
 def test_time_never_goes_back_within_an_aggregate() -> None:
     earlier = AT - timedelta(hours=1)
     batch = decide(command(REGISTER), command(CHECK, offset=1, id="cmd-2", at=earlier))
