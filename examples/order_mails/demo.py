@@ -252,20 +252,20 @@ def clipped(said: str, longest: int = 160) -> str:
 async def show_events(data_dir: Path, job: TuningJob) -> None:
     """Read the events topic with a plain consumer; print what is of this job. Raises `DemoFailed`."""
     bootstrap = json.loads((data_dir / "addresses.json").read_bytes())["kafka"]
-    table = Table(title=EVENTS_TOPIC)
-    for heading in ("partition@offset", "ce_time", "ce_type", "version", "ce_chain"):
-        table.add_column(heading, overflow="fold")
+    table = Table(title=f"{EVENTS_TOPIC}, partition 0", box=None)
+    for heading in ("offset", "ce_time", "ce_type", "version", "ce_chain"):
+        table.add_column(heading, no_wrap=True)
     types: list[str] = []
     for record in await everything(bootstrap):
         if record.key == job.id.encode():
             headers = {name: value.decode() for name, value in record.headers}
             types.append(headers["ce_type"].split(".")[2])
             table.add_row(
-                f"{record.partition}@{record.offset}",
-                headers["ce_time"],
+                str(record.offset),
+                headers["ce_time"].partition("T")[2],
                 headers["ce_type"],
                 headers["ce_sequence"],
-                f"{headers['ce_chain'][:12]}…",
+                f"{headers['ce_chain'][:8]}…",
             )
     console.print(table)
     verdict = await verify(bootstrap)
