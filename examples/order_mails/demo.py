@@ -253,7 +253,7 @@ async def show_events(data_dir: Path, job: TuningJob) -> None:
     """Read the events topic with a plain consumer; print what is of this job. Raises `DemoFailed`."""
     bootstrap = json.loads((data_dir / "addresses.json").read_bytes())["kafka"]
     table = Table(title=f"{EVENTS_TOPIC}, partition 0", box=None)
-    for heading in ("offset", "ce_time", "ce_type", "version", "ce_chain"):
+    for heading in ("offset", "ce_time", "ce_type", "v", "ce_chain"):
         table.add_column(heading, no_wrap=True)
     types: list[str] = []
     for record in await everything(bootstrap):
