@@ -1,12 +1,15 @@
-"""`log`: tail."""
+"""`log`: tail, verify."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.attached import DataDir, attached, finished
+
+if TYPE_CHECKING:
+    from app.log.audit import Audit
 
 app = typer.Typer(help="The log itself.", no_args_is_help=True)
 
@@ -42,3 +45,26 @@ def tail(
             await reader.close()
 
     finished(work())
+
+
+@app.command("verify")
+def verify(data_dir: DataDir = None) -> None:
+    """Prove versions, chains, ends, states, replies and read model. Exit code 1 if anything is wrong."""
+    from app.domain.streams import STREAMS
+    from app.log.audit import audit
+    from app.log.kafka import KafkaLog
+    from app.projections.copies import read_model_copies
+
+    found = attached(data_dir)
+
+    async def work() -> Audit:
+        copies = await read_model_copies(found.database) if found.database else {}
+        return await audit(KafkaLog(found.kafka or ""), STREAMS.values(), copies)
+
+    audited = finished(work())
+    print(f"{audited.events} events of {audited.aggregates} aggregates, {audited.replies} replies")
+    for kind, sentence in audited.wrong.items():
+        print(f"wrong ({kind}): {sentence}")
+    if audited.wrong:
+        raise typer.Exit(1)
+    print("the log is whole" + (", and the read model is what it makes" if found.database else ""))

@@ -141,6 +141,12 @@ def test_all_faults_of_a_request_come_at_once(service: Service) -> None:
         assert {"model", "training_file", "hyperparameters.rank", "hyperparameters.colour"} <= params
 
 
+def test_the_log_proves_to_be_whole(service: Service, tuned: tuple[TuningJob, Path, list[str]]) -> None:
+    verified = service.operator("log", "verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "the log is whole, and the read model is what it makes" in verified.stdout
+
+
 def test_the_read_model_is_built_again_from_the_log(
     service: Service, tuned: tuple[TuningJob, Path, list[str]]
 ) -> None:

@@ -1,0 +1,208 @@
+"""The audit of a whole log: what must be true of it, and the first record of each kind for which it is not.
+
+It runs while writes go on. A transaction appends events, states and replies at once, so what is kept
+elsewhere is read first and the events after it: they hold at least all that was kept. The other way round,
+events that were there before are held against what is kept: nothing of them may be missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from app.domain.decider import Decider
+from app.log import topics
+from app.log.aggregates import read_aggregate
+from app.log.codec import FIRST_CHAIN, Event, Reply, Undecodable, chain_hash, read_event, where
+from app.log.port import Log, Partition, Reader, Received, Start, all_partitions
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+class Kept(Struct, frozen=True):
+    """An aggregate as something keeps it: `place` names that; `chain` is None where none is kept."""
+
+    id: str
+    version: int
+    state: Any
+    place: str
+    chain: str | None = None
+
+
+def as_it_is(id: str, version: int, state: Any) -> Any:
+    """What a copy keeps that holds the very state."""
+    return state
+
+
+class Copy(Struct, frozen=True):
+    """All that one place keeps of a stream; it claims to know the events up to the offsets `known_to`.
+
+    `shape(id, version, state)` is how the place holds an aggregate.
+    """
+
+    place: str
+    aggregates: dict[str, Kept]
+    known_to: Mapping[Partition, int]
+    shape: Callable[[str, int, Any], Any] = as_it_is
+
+
+class Audit(Struct, frozen=True):
+    """How much was read, and the first wrong record of each kind, as sentences."""
+
+    events: int
+    aggregates: int
+    replies: int
+    wrong: dict[str, str]
+
+
+class Folded(Struct):
+    """An aggregate as its events make it."""
+
+    version: int = 0
+    chain: str = FIRST_CHAIN
+    state: Any = None
+    ended: bool = False
+
+
+async def audit(log: Log, deciders: Iterable[Decider], copies: Mapping[str, list[Copy]]) -> Audit:
+    """Read every event; hold it against chain, state topics, replies, and these copies by stream."""
+    wrong: dict[str, str] = {}
+    events = aggregates = 0
+    caused: dict[str, Event] = {}
+    first_reply, replies = await _replies(log)
+    for decider in deciders:
+        before = await _ends(log, topics.events(decider.stream))
+        kept = [await _states(log, decider, before), *copies.get(decider.stream, [])]
+        auditor = Auditor(decider, kept, wrong)
+        count = 0
+        async for received in _everything(log, topics.events(decider.stream)):
+            count += 1
+            event = auditor.take(received)
+            if event is not None and first_reply is not None and received.at >= first_reply:
+                caused.setdefault(event.causation_id, event)
+        auditor.finish()
+        events, aggregates = events + count, aggregates + len(auditor.folded)
+    # Replies that came while the events were read belong to some of them.
+    _, later = await _replies(log)
+    for command, event in caused.items():
+        if (found := max(replies[command], later[command])) != 1:
+            wrong.setdefault("reply", f"command {command} made {event.id} and has {found} replies, not 1")
+    return Audit(events, aggregates, sum(later.values()), wrong)
+
+
+class Auditor:
+    """One stream's events in order, held against everything that is kept of them."""
+
+    def __init__(self, decider: Decider, copies: Iterable[Copy], wrong: dict[str, str]) -> None:
+        self._decider, self._copies, self._wrong = decider, list(copies), wrong
+        self.folded: dict[str, Folded] = {}
+
+    def take(self, received: Received) -> Event | None:
+        """Hold one event against what came before it, and against whoever keeps its aggregate so."""
+        try:
+            event = read_event(self._decider, received)
+        except (Undecodable, ValueError) as error:
+            self._tell("event", str(error))
+            return None
+        here, folded = where(received), self.folded.setdefault(event.aggregate_id, Folded())
+        if event.version != folded.version + 1:
+            self._tell(
+                "version",
+                f"{here}: {event.aggregate_id} is at version {folded.version}, then comes {event.id}",
+            )
+        if chain_hash(folded.chain, received.headers, received.value or b"") != event.chain:
+            self._tell("chain", f"{here}: the chain is broken at {event.id}")
+        if folded.ended:
+            self._tell("terminal", f"{here}: {event.id} comes after the end of its aggregate")
+        folded.version, folded.chain = event.version, event.chain
+        try:
+            folded.state = self._decider.evolve(folded.state, event.body, event.recorded)
+        except Exception as error:  # noqa: BLE001 – a log with a wrong event is what this is for
+            self._tell("fold", f"{here}: {event.id} cannot follow what came before it: {error!r}")
+        folded.ended = bool(getattr(folded.state, "ended", False))
+        for copy in self._copies:
+            self._compare(copy, event, folded, received)
+        return event
+
+    def _compare(self, copy: Copy, event: Event, folded: Folded, received: Received) -> None:
+        kept = copy.aggregates.get(event.aggregate_id)
+        version = kept.version if kept else 0
+        if version < event.version:
+            if received.offset < copy.known_to.get(received.partition, 0):
+                self._tell(
+                    copy.place, f"{copy.place} has {event.aggregate_id} at version {version}, not {event.id}"
+                )
+        elif kept is not None and version == event.version:
+            if kept.chain is not None and kept.chain != folded.chain:
+                self._tell(copy.place, f"{kept.place} has another chain than {event.id}")
+            elif kept.state != copy.shape(event.aggregate_id, event.version, folded.state):
+                self._tell(copy.place, f"{kept.place} is not what the events up to {event.id} make")
+
+    def finish(self) -> None:
+        """What is kept of events that are not there: the log was cut off."""
+        for copy in self._copies:
+            for kept in copy.aggregates.values():
+                folded = self.folded.get(kept.id, Folded())
+                if kept.version > folded.version:
+                    known = f"{kept.place} knows version {kept.version} of {kept.id}"
+                    self._tell("cut off", f"{known}, its events end at {folded.version}")
+
+    def _tell(self, kind: str, sentence: str) -> None:
+        self._wrong.setdefault(kind, sentence)
+
+
+async def _states(log: Log, decider: Decider, known_to: Mapping[Partition, int]) -> Copy:
+    """What the state topic keeps."""
+    found: dict[str, Kept] = {}
+    async for received in _everything(log, topics.state(decider.stream)):
+        if received.key is None or received.key.startswith("!"):
+            continue
+        if received.value is None:
+            found.pop(received.key, None)
+            continue
+        aggregate = read_aggregate(decider, received.value)
+        found[received.key] = Kept(
+            received.key, aggregate.version, aggregate.state, where(received), aggregate.chain
+        )
+    return Copy("the state topic", found, known_to)
+
+
+async def _replies(log: Log) -> tuple[datetime | None, Counter[str]]:
+    """Since when no reply is missing for its age, and how many first acceptances each command got."""
+    first: dict[Partition, datetime] = {}
+    found = Counter[str]()
+    async for received in _everything(log, topics.REPLIES):
+        since = LONG_AGO if received.offset == 0 else received.at  # from 0 on, nothing was too old yet
+        first.setdefault(received.partition, since)
+        reply = msgspec.json.decode(received.value or b"", type=Reply)
+        if reply.accepted and not reply.repeated:
+            found[reply.command_id] += 1
+    return max(first.values(), default=None), found
+
+
+async def _ends(log: Log, topic: str) -> dict[Partition, int]:
+    partitions = await all_partitions(log, topic)
+    reader = await log.reader(dict.fromkeys(partitions, Start.END))
+    try:
+        return {partition: await reader.end(partition) for partition in partitions}
+    finally:
+        await reader.close()
+
+
+async def _everything(log: Log, topic: str) -> AsyncIterator[Received]:
+    """Every record up to what is the end now, in the order of each partition."""
+    partitions = await all_partitions(log, topic)
+    reader: Reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
+    try:
+        ends = {partition: await reader.end(partition) for partition in partitions}
+        while any([await reader.position(partition) < end for partition, end in ends.items()]):
+            for received in await reader.fetch(5_000, 0.5):
+                if received.offset < ends[received.partition]:
+                    yield received
+    finally:
+        await reader.close()
