@@ -98,7 +98,7 @@ async def job_families(service: Service) -> list[Metric]:
         "tuning_job_status", "Current status of tuning jobs not ended", labels=["job_id", "status"]
     )
     for row in await service.pool.fetch(
-        "SELECT id, status FROM tunings WHERE status IN ('pending', 'running') ORDER BY id"
+        "SELECT id, status FROM tunings WHERE status IN ('pending', 'running', 'paused') ORDER BY id"
     ):
         status.add_metric([row["id"], row["status"]], 1)
     duration = HistogramMetricFamily(

@@ -24,9 +24,18 @@ from app.domain.files import File
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.ids import derive_id
 from app.domain.models import BaseModel
-from app.domain.tunings import TUNINGS, CancelTuning, CreateTuning, FileRef, ModelRef, Tuning
+from app.domain.tunings import (
+    TUNINGS,
+    CancelTuning,
+    CreateTuning,
+    FileRef,
+    ModelRef,
+    PauseTuning,
+    ResumeTuning,
+    Tuning,
+)
 
-STATUSES = ("pending", "running", "succeeded", "failed", "cancelled")
+STATUSES = ("pending", "running", "paused", "succeeded", "failed", "cancelled")
 SHOWN = """
 SELECT t.id, t.version, t.state, p.attempt, p.phase, p.last_step, q.position, q.estimated_start
 FROM tunings t
@@ -218,9 +227,27 @@ async def list_tunings(request: Request[Any, Any, Any]) -> dict[str, Any]:
 @delete("/v1/tunings.cancel/{id:str}", status_code=200, operation_id="cancelTuning")
 async def cancel(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[Any]:
     """End a tuning at once; one that is cancelled already stays so."""
+    return await _changed(request, id, CancelTuning())
+
+
+@post("/v1/tunings.pause/{id:str}", status_code=200, operation_id="pauseTuning")
+async def pause(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[Any]:
+    """Bring a running tuning to rest at a checkpoint and free its devices; one that rests stays so."""
+    return await _changed(request, id, PauseTuning())
+
+
+@post("/v1/tunings.resume/{id:str}", status_code=200, operation_id="resumeTuning")
+async def resume(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[Any]:
+    """Let a paused tuning go on from its last checkpoint."""
+    return await _changed(request, id, ResumeTuning())
+
+
+async def _changed(
+    request: Request[Any, Any, Any], id: str, command: CancelTuning | PauseTuning | ResumeTuning
+) -> Response[Any]:
     session = await opened(request, "write")
     await tuning_row(session.service, session.caller.account_id, id)
-    reply, seen = await decided(session, TUNINGS, id, CancelTuning(), certain=True)
+    reply, seen = await decided(session, TUNINGS, id, command, certain=True)
     tuning = msgspec.json.decode(reply.state, type=Tuning)
     return Response(tuning_view(tuning, reply.version), status_code=200 if seen else 202)
 
@@ -247,4 +274,4 @@ async def metrics(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[st
     return page(points, wanted.limit) | {"epochs": epochs}
 
 
-ROUTES = [create, retrieve, list_tunings, cancel, metrics]
+ROUTES = [create, retrieve, list_tunings, cancel, pause, resume, metrics]

@@ -69,8 +69,8 @@ def tuning_view(
 
 
 def shown_phase(tuning: Tuning, phase: str | None, phase_attempt: int | None) -> str | None:
-    """What happens inside the status; None once it has ended."""
-    if tuning.ended:
+    """What happens inside the status; None once it has ended, or rests."""
+    if tuning.ended or tuning.status == "paused":
         return None
     if tuning.attempt is None:
         return "recovering" if tuning.status == "running" else "queued"

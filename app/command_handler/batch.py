@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection
-from app.domain.tunings import RunAttempt, StopAttempt
+from app.domain.tunings import Order, PauseAttempt, RunAttempt, StopAttempt
 from app.log import topics
 from app.log.aggregates import (
     CURSOR_KEY,
@@ -159,13 +159,15 @@ def _refused(
     )
 
 
-def _order_record(order: RunAttempt | StopAttempt, command: Command) -> Record:
+def _order_record(order: Order, command: Command) -> Record:
     """A work order, addressed to its worker."""
     match order:
         case RunAttempt(attempt=attempt, tuning=tuning):
             kind, worker, subject = "run", attempt.worker, tuning.id
         case StopAttempt(worker=worker, tuning_id=subject):
             kind = "stop"
+        case PauseAttempt(worker=worker, tuning_id=subject):
+            kind = "pause"
     attributes = headers(
         id=f"{command.id}:{kind}",
         type=f"tunesmith.work.{kind}.v1",

@@ -1,4 +1,8 @@
-"""Tunings, the fine-tuning jobs: `pending → running → succeeded | failed | cancelled`."""
+"""Tunings, the fine-tuning jobs.
+
+`pending → running → succeeded | failed | cancelled`, `pending → cancelled`, and one way to rest:
+`running → paused → running`, `paused → cancelled`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from app.domain.hyperparameters import Hyperparameters
 
 RETRIES_AFTER_START = 3
 
-Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+Status = Literal["pending", "running", "paused", "succeeded", "failed", "cancelled"]
 Blame = Literal["user", "platform"]
 Method = Literal["supervised"]
 LossReason = Literal["worker_lost", "stalled", "order_declined", "child_died", "worker_error"]
@@ -53,6 +57,21 @@ class EpochResult(Struct, frozen=True):
     step: int
     train_loss: float
     eval_loss: float | None
+
+
+class Checkpoint(Struct, frozen=True):
+    """A complete, verified checkpoint after `step` optimizer steps, and where it stands in the data.
+
+    `epoch` counts complete epochs, `batch` the batches trained on in the one under way. `key` is its place in
+    the object store, `sha256` the digest of its manifest, `bytes` the size of all its files.
+    """
+
+    step: int
+    epoch: int
+    batch: int
+    key: str
+    sha256: str
+    bytes: int
 
 
 class ResultFile(Struct, frozen=True):
@@ -116,6 +135,21 @@ class ReportEpoch(Struct, frozen=True):
     result: EpochResult
 
 
+class ReportCheckpoint(Struct, frozen=True):
+    """A checkpoint is in the store and was read back."""
+
+    attempt: int
+    session: str
+    checkpoint: Checkpoint
+
+
+class ReportPaused(Struct, frozen=True):
+    """The attempt came to rest because it was asked to; its devices are free."""
+
+    attempt: int
+    session: str
+
+
 class ReportSucceeded(Struct, frozen=True):
     """The adapter was read back from the store and loaded by stock PEFT."""
 
@@ -142,6 +176,14 @@ class ReportLost(Struct, frozen=True):
     attempt: int
     session: str
     reason: LossReason
+
+
+class PauseTuning(Struct, frozen=True):
+    """Bring the tuning to rest: finish the step, keep a checkpoint, free the devices."""
+
+
+class ResumeTuning(Struct, frozen=True):
+    """Let a paused tuning go on from its last checkpoint."""
 
 
 class CancelTuning(Struct, frozen=True):
@@ -177,6 +219,23 @@ class Started(Struct, frozen=True):
 class EpochCompleted(Struct, frozen=True):
     attempt: int
     result: EpochResult
+
+
+class CheckpointSaved(Struct, frozen=True):
+    attempt: int
+    checkpoint: Checkpoint
+
+
+class PauseRequested(Struct, frozen=True):
+    attempt: int | None
+
+
+class Paused(Struct, frozen=True):
+    attempt: int | None
+
+
+class Resumed(Struct, frozen=True):
+    pass
 
 
 class AttemptLost(Struct, frozen=True):
@@ -223,8 +282,20 @@ class StopAttempt(Struct, frozen=True, tag="stop"):
     reason: str
 
 
+class PauseAttempt(Struct, frozen=True, tag="pause"):
+    """Bring this attempt to rest if it runs in this session: finish the step, keep a checkpoint."""
+
+    tuning_id: str
+    attempt: int
+    worker: str
+    session: str
+
+
+Order = RunAttempt | StopAttempt | PauseAttempt
+
+
 class Tuning(Struct, frozen=True):
-    """A tuning as its events made it."""
+    """A tuning as its events made it. `checkpoint` is the newest, `pausing` that a pause was asked for."""
 
     id: str
     account_id: str
@@ -247,6 +318,8 @@ class Tuning(Struct, frozen=True):
     attempts: int = 0
     losses_after_start: int = 0
     lost_at: datetime | None = None
+    pausing: bool = False
+    checkpoint: Checkpoint | None = None
     epochs: tuple[EpochResult, ...] = ()
     train_loss: float | None = None
     eval_loss: float | None = None
@@ -261,7 +334,15 @@ class Tuning(Struct, frozen=True):
         return self.status in ("succeeded", "failed", "cancelled")
 
 
-Report = ReportStarted | ReportEpoch | ReportSucceeded | ReportFailed | ReportLost
+Report = (
+    ReportStarted
+    | ReportEpoch
+    | ReportCheckpoint
+    | ReportPaused
+    | ReportSucceeded
+    | ReportFailed
+    | ReportLost
+)
 
 
 def decide(tuning: Tuning | None, command: Any, context: Context) -> Accepted | Rejection:
@@ -275,9 +356,11 @@ def decide(tuning: Tuning | None, command: Any, context: Context) -> Accepted | 
             return _assign(tuning, command)
         case CancelTuning():
             return _cancel(tuning)
-        case ReportStarted() | ReportEpoch() | ReportSucceeded() | ReportFailed() | ReportLost():
-            return _report(tuning, command, context)
-    raise TypeError(f"not a command of tunings: {command!r}")
+        case PauseTuning():
+            return _pause(tuning)
+        case ResumeTuning():
+            return _resume(tuning)
+    return _report(tuning, command, context)
 
 
 def _create(tuning: Tuning | None, command: CreateTuning) -> Accepted | Rejection:
@@ -289,7 +372,7 @@ def _create(tuning: Tuning | None, command: CreateTuning) -> Accepted | Rejectio
 
 
 def _assign(tuning: Tuning, command: AssignAttempt) -> Accepted | Rejection:
-    if tuning.ended:
+    if tuning.ended or tuning.status == "paused":
         return illegal(tuning, "dispatched")
     if tuning.attempt == command.attempt:
         return Accepted()
@@ -313,6 +396,29 @@ def _cancel(tuning: Tuning) -> Accepted | Rejection:
     )
 
 
+def _pause(tuning: Tuning) -> Accepted | Rejection:
+    if tuning.status == "paused" or tuning.pausing:
+        return Accepted()
+    if tuning.status != "running":
+        return illegal(tuning, "paused")
+    attempt = tuning.attempt
+    if attempt is None:  # between two attempts nothing holds devices
+        return Accepted((PauseRequested(None), Paused(None)))
+    order = PauseAttempt(tuning.id, attempt.number, attempt.worker, attempt.session)
+    return Accepted((PauseRequested(attempt.number),), (order,))
+
+
+def _resume(tuning: Tuning) -> Accepted | Rejection:
+    if tuning.pausing:
+        message = f"tuning {tuning.id} is running until it is paused and cannot become resumed before that"
+        return Rejection("invalid_state_transition", message)
+    if tuning.status == "running":
+        return Accepted()
+    if tuning.status != "paused":
+        return illegal(tuning, "resumed")
+    return Accepted((Resumed(),))
+
+
 def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Rejection:
     attempt = tuning.attempt
     if attempt is None or (attempt.number, attempt.session) != (report.attempt, report.session):
@@ -321,6 +427,8 @@ def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Reje
         case ReportLost(reason=reason):
             lost = AttemptLost(attempt.number, reason)
             stop = _stop(tuning, attempt, reason)
+            if tuning.pausing:
+                return Accepted((lost, Paused(attempt.number)), (stop,))
             if tuning.status == "running" and tuning.losses_after_start >= RETRIES_AFTER_START:
                 message = (
                     f"the attempt was lost {tuning.losses_after_start + 1} times ({reason}); "
@@ -345,6 +453,12 @@ def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Reje
                     f"of {tuning.hyperparameters.epochs}",
                 )
             return Accepted((EpochCompleted(attempt.number, result),))
+        case ReportCheckpoint(checkpoint=checkpoint):
+            if tuning.checkpoint is not None and checkpoint.step <= tuning.checkpoint.step:
+                return Accepted()  # an earlier attempt came as far
+            return Accepted((CheckpointSaved(attempt.number, checkpoint),))
+        case ReportPaused():
+            return Accepted((Paused(attempt.number),)) if tuning.pausing else illegal(tuning, "paused")
         case ReportSucceeded():
             return Accepted(
                 (
@@ -387,7 +501,9 @@ def _target(report: Report) -> str:
             return "failed"
         case ReportLost():
             return "attempt_lost"
-        case ReportStarted() | ReportEpoch():
+        case ReportPaused():
+            return "paused"
+        case ReportStarted() | ReportEpoch() | ReportCheckpoint():
             return "running"
 
 
@@ -421,6 +537,14 @@ def evolve(tuning: Tuning | None, event: Any, recorded: Recorded) -> Tuning:
                 train_loss=result.train_loss,
                 eval_loss=result.eval_loss,
             )
+        case CheckpointSaved(checkpoint=checkpoint):
+            return replace(tuning, checkpoint=checkpoint)
+        case PauseRequested():
+            return replace(tuning, pausing=True)
+        case Paused():
+            return replace(tuning, status="paused", pausing=False, attempt=None)
+        case Resumed():
+            return replace(tuning, status="running", lost_at=None)
         case AttemptLost():
             losses = tuning.losses_after_start + (tuning.status == "running")
             return replace(tuning, attempt=None, losses_after_start=losses, lost_at=recorded.at)
@@ -429,6 +553,7 @@ def evolve(tuning: Tuning | None, event: Any, recorded: Recorded) -> Tuning:
                 tuning,
                 status="succeeded",
                 attempt=None,
+                pausing=False,
                 finished_at=recorded.at,
                 **{name: value for name, value in asdict(event).items() if name != "attempt"},
             )
@@ -437,12 +562,13 @@ def evolve(tuning: Tuning | None, event: Any, recorded: Recorded) -> Tuning:
                 tuning,
                 status="failed",
                 attempt=None,
+                pausing=False,
                 finished_at=recorded.at,
                 failure=failure,
                 result_files=result_files,
             )
         case Cancelled():
-            return replace(tuning, status="cancelled", attempt=None, finished_at=recorded.at)
+            return replace(tuning, status="cancelled", attempt=None, pausing=False, finished_at=recorded.at)
     raise TypeError(f"not an event of tunings: {event!r}")
 
 
@@ -456,9 +582,13 @@ TUNINGS = Decider(
         AssignAttempt,
         ReportStarted,
         ReportEpoch,
+        ReportCheckpoint,
+        ReportPaused,
         ReportSucceeded,
         ReportFailed,
         ReportLost,
+        PauseTuning,
+        ResumeTuning,
         CancelTuning,
     ),
     events=wire_types(
@@ -467,7 +597,11 @@ TUNINGS = Decider(
         Dispatched,
         Started,
         EpochCompleted,
+        CheckpointSaved,
         AttemptLost,
+        PauseRequested,
+        Paused,
+        Resumed,
         Succeeded,
         Failed,
         Cancelled,

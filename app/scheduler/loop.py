@@ -164,7 +164,7 @@ class Scheduler:
                 not_before(tuning),
             )
             for tuning in self._live.values()
-            if tuning.attempt is None and tuning.id not in self._assigned
+            if tuning.attempt is None and tuning.status != "paused" and tuning.id not in self._assigned
         ]
         made = plan(waiting, self._fleet.free_slots(taken, now), wall)
         for assignment in made.assignments:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from app.domain.tunings import LossReason, ReportLost, RunAttempt
+from app.domain.tunings import LossReason, ReportLost, ReportPaused, RunAttempt
 from app.log.workers import Device, Occupant, Slot
 from app.storage.store import Store
 from app.trainer_worker.attempt import run_attempt
@@ -124,11 +124,24 @@ class WarmSlot:
 
     def stop(self, tuning_id: str, attempt: int) -> None:
         """Stop this attempt, if it is the one here: its child ends, the slot is free again."""
-        here = self._occupant
-        if here is not None and (here.tuning_id, here.attempt) == (tuning_id, attempt):
+        if self._is_here(tuning_id, attempt) and self._running is not None:
             logger.info("attempt_stopped", job_id=tuning_id, attempt=attempt)
-            if self._running is not None:
-                self._running.cancel()
+            self._running.cancel()
+
+    async def pause(self, tuning_id: str, attempt: int) -> None:
+        """Bring this attempt to rest, if it is the one here; the next one begins at its last checkpoint."""
+        order, running = self._order, self._running
+        if order is None or running is None or not self._is_here(tuning_id, attempt):
+            return
+        running.cancel()
+        await asyncio.wait([running])
+        logger.info("attempt_paused", job_id=tuning_id, attempt=attempt)
+        paused = ReportPaused(attempt, order.attempt.session)
+        await self._reports.report(tuning_id, order.attempt, "paused", paused)
+
+    def _is_here(self, tuning_id: str, attempt: int) -> bool:
+        here = self._occupant
+        return here is not None and (here.tuning_id, here.attempt) == (tuning_id, attempt)
 
     async def hand_back(self) -> None:
         """Before the worker ends: stop the attempt here, and say at once that it is lost."""

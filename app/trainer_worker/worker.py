@@ -17,7 +17,7 @@ from app.catalogue.catalogue import CATALOGUE
 from app.catalogue.packaged import ensure_model
 from app.domain.ids import derive_id
 from app.domain.models import MODELS, RegisterModel
-from app.domain.tunings import RunAttempt, StopAttempt
+from app.domain.tunings import Order, PauseAttempt, RunAttempt, StopAttempt
 from app.log import topics
 from app.log.codec import command_record
 from app.log.port import Log, LogError, Reader, Start, all_partitions
@@ -32,7 +32,7 @@ PAUSE_AFTER_ERROR = 1.0
 HAND_BACK_WITHIN = 10.0
 
 logger = structlog.get_logger("trainer_worker")
-orders: msgspec.json.Decoder[Any] = msgspec.json.Decoder(RunAttempt | StopAttempt)
+orders: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Order)
 
 
 async def serve(
@@ -136,6 +136,9 @@ async def _obey(value: bytes, slots: list[WarmSlot], session: str) -> None:
         case StopAttempt() if order.session == session:
             for slot in slots:
                 slot.stop(order.tuning_id, order.attempt)
+        case PauseAttempt() if order.session == session:
+            for slot in slots:
+                await slot.pause(order.tuning_id, order.attempt)
 
 
 async def _beat(

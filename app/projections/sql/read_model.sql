@@ -25,7 +25,7 @@ CREATE TABLE tunings (
 );
 CREATE INDEX tunings_newest ON tunings (account_id, created_at DESC, id DESC);
 CREATE INDEX tunings_by_status ON tunings (account_id, status, created_at DESC, id DESC);
-CREATE INDEX tunings_live ON tunings (id) WHERE status IN ('pending', 'running');
+CREATE INDEX tunings_live ON tunings (id) WHERE status IN ('pending', 'running', 'paused');
 
 CREATE TABLE files (
     id text PRIMARY KEY,

@@ -18,7 +18,16 @@ from msgspec import Struct
 from app.catalogue.catalogue import CATALOGUE
 from app.catalogue.packaged import ensure_model
 from app.domain.hyperparameters import Hyperparameters, resolve
-from app.domain.tunings import TUNINGS, CancelTuning, CreateTuning, FileRef, ModelRef, Tuning
+from app.domain.tunings import (
+    TUNINGS,
+    CancelTuning,
+    CreateTuning,
+    FileRef,
+    ModelRef,
+    PauseTuning,
+    ResumeTuning,
+    Tuning,
+)
 from app.log import topics
 from app.log.aggregates import read_aggregate
 from app.log.memory import MemoryLog
@@ -60,6 +69,12 @@ class Shop(Struct, frozen=True):
 
     async def cancel(self, id: str) -> None:
         await send(self.log, TUNINGS, id, CancelTuning(), ids=[f"cancel-{id}"])
+
+    async def pause(self, id: str) -> None:
+        await send(self.log, TUNINGS, id, PauseTuning(), ids=[f"pause-{id}"])
+
+    async def resume(self, id: str) -> None:
+        await send(self.log, TUNINGS, id, ResumeTuning(), ids=[f"resume-{id}"])
 
     async def happened(self, id: str) -> list[str]:
         """The types of a tuning's events so far."""
@@ -123,6 +138,12 @@ def children() -> list[psutil.Process]:
     ]
 
 
+async def gone(child: psutil.Process, within: float) -> None:
+    async with asyncio.timeout(within):
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.02)
+
+
 async def until(condition: Callable[[], Awaitable[Any]], within: float = WITHIN) -> None:
     async with asyncio.timeout(within):
         while not await condition():
@@ -169,7 +190,7 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
             assert (got.bytes, got.sha256) == (file.bytes, file.sha256)
 
 
-async def test_a_killed_child_is_another_attempt_and_a_cancelled_one_frees_its_slot(
+async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_frees_its_slot(
     tmp_path: Path, cache_dir: Path
 ) -> None:
     async with shop(tmp_path, cache_dir) as here:
@@ -196,12 +217,21 @@ async def test_a_killed_child_is_another_attempt_and_a_cancelled_one_frees_its_s
             "Dispatched",
         ]
         [second] = children()
-        await here.cancel("job-1")
-        async with asyncio.timeout(5):
-            while second.is_running() and second.status() != psutil.STATUS_ZOMBIE:
-                await asyncio.sleep(0.02)
-        assert (await here.tuning("job-1")).status == "cancelled"
+        await here.pause("job-1")
+        await gone(second, within=5)
         await until(here.free)  # a fresh child is warm
+        assert (await here.happened("job-1"))[-2:] == ["PauseRequested", "Paused"]
+        assert (await here.tuning("job-1")).status == "paused"
+        await here.resume("job-1")
+
+        async def ordered() -> bool:
+            return (await here.happened("job-1"))[-2:] == ["Resumed", "Dispatched"] and not await here.free()
+
+        await until(ordered)
+        [third] = children()
+        await here.cancel("job-1")
+        await gone(third, within=5)
+        assert (await here.tuning("job-1")).status == "cancelled"
 
 
 async def test_a_worker_told_to_stop_hands_its_attempt_back_and_leaves_no_process(

@@ -15,6 +15,8 @@ from app.domain.tunings import (
     AttemptLost,
     Cancelled,
     CancelTuning,
+    Checkpoint,
+    CheckpointSaved,
     Created,
     CreateTuning,
     Dispatched,
@@ -24,11 +26,19 @@ from app.domain.tunings import (
     Failure,
     FileRef,
     ModelRef,
+    PauseAttempt,
+    Paused,
+    PauseRequested,
+    PauseTuning,
+    ReportCheckpoint,
     ReportEpoch,
     ReportFailed,
     ReportLost,
+    ReportPaused,
     ReportStarted,
     ReportSucceeded,
+    Resumed,
+    ResumeTuning,
     RunAttempt,
     Started,
     StopAttempt,
@@ -50,6 +60,7 @@ CREATE = CreateTuning(
     request_hash="hash-1",
 )
 EPOCH = EpochResult(1, 25, 0.5, 0.6)
+CHECKPOINT = Checkpoint(10, 0, 40, "checkpoints/a/10", "bb", 1000)
 FAILURE = Failure("bad_rows", "user", "line 3 cannot be read")
 
 CREATED = TUNINGS.decide(None, CREATE, None).events[0]  # type: ignore[union-attr,arg-type]
@@ -59,6 +70,9 @@ STORIES: dict[str, tuple[Any, ...]] = {
     "dispatched": (CREATED, Dispatched(FIRST)),
     "running": (CREATED, Dispatched(FIRST), Started(1)),
     "between attempts": (CREATED, Dispatched(FIRST), Started(1), AttemptLost(1, "worker_lost")),
+    "pausing": (CREATED, Dispatched(FIRST), Started(1), PauseRequested(1)),
+    "paused": (CREATED, Dispatched(FIRST), Started(1), PauseRequested(1), Paused(1)),
+    "resumed": (CREATED, Dispatched(FIRST), Started(1), PauseRequested(1), Paused(1), Resumed()),
     "succeeded": (CREATED, Dispatched(FIRST), Started(1), Succeeded(1, "ft:x", 0.1, None, 9, ())),
     "failed": (CREATED, Dispatched(FIRST), Started(1), Failed(1, FAILURE)),
     "cancelled": (CREATED, Cancelled(None)),
@@ -69,9 +83,13 @@ COMMANDS: dict[str, Any] = {
     "assign second": AssignAttempt(SECOND),
     "started": ReportStarted(1, "session-1"),
     "epoch": ReportEpoch(1, "session-1", EPOCH),
+    "checkpoint": ReportCheckpoint(1, "session-1", CHECKPOINT),
+    "paused": ReportPaused(1, "session-1"),
     "succeeded": ReportSucceeded(1, "session-1", 0.1, None, 9, ()),
     "failed": ReportFailed(1, "session-1", FAILURE),
     "lost": ReportLost(1, "session-1", "worker_lost"),
+    "pause": PauseTuning(),
+    "resume": ResumeTuning(),
     "cancel": CancelTuning(),
 }
 ILLEGAL, OVER, MISSING = "invalid_state_transition", "attempt_superseded", "not_found"
@@ -87,6 +105,10 @@ TABLE: dict[str, dict[str, Any]] = {
         "succeeded": OVER,
         "failed": OVER,
         "lost": OVER,
+        "checkpoint": OVER,
+        "paused": OVER,
+        "pause": ILLEGAL,
+        "resume": ILLEGAL,
         "cancel": [Cancelled],
     },
     "dispatched": {
@@ -98,6 +120,10 @@ TABLE: dict[str, dict[str, Any]] = {
         "succeeded": ILLEGAL,
         "failed": ILLEGAL,
         "lost": [AttemptLost],
+        "checkpoint": ILLEGAL,
+        "paused": ILLEGAL,
+        "pause": ILLEGAL,
+        "resume": ILLEGAL,
         "cancel": [Cancelled],
     },
     "running": {
@@ -109,6 +135,10 @@ TABLE: dict[str, dict[str, Any]] = {
         "succeeded": [Succeeded],
         "failed": [Failed],
         "lost": [AttemptLost],
+        "checkpoint": [CheckpointSaved],
+        "paused": ILLEGAL,
+        "pause": [PauseRequested],
+        "resume": [],
         "cancel": [Cancelled],
     },
     "between attempts": {
@@ -120,6 +150,42 @@ TABLE: dict[str, dict[str, Any]] = {
         "succeeded": OVER,
         "failed": OVER,
         "lost": OVER,
+        "checkpoint": OVER,
+        "paused": OVER,
+        "pause": [PauseRequested, Paused],
+        "resume": [],
+        "cancel": [Cancelled],
+    },
+    "pausing": {
+        "create": [],
+        "assign": [],
+        "assign second": "attempt_taken",
+        "started": [],
+        "epoch": [EpochCompleted],
+        "checkpoint": [CheckpointSaved],
+        "paused": [Paused],
+        "succeeded": [Succeeded],
+        "failed": [Failed],
+        "lost": [AttemptLost, Paused],
+        "pause": [],
+        "resume": ILLEGAL,
+        "cancel": [Cancelled],
+    },
+    "paused": dict.fromkeys(COMMANDS, OVER)
+    | {
+        "create": [],
+        "assign": ILLEGAL,
+        "assign second": ILLEGAL,
+        "pause": [],
+        "resume": [Resumed],
+        "cancel": [Cancelled],
+    },
+    "resumed": dict.fromkeys(COMMANDS, OVER)
+    | {
+        "create": [],
+        "assign second": [Dispatched],
+        "pause": [PauseRequested, Paused],
+        "resume": [],
         "cancel": [Cancelled],
     },
     "succeeded": dict.fromkeys(COMMANDS, ILLEGAL) | {"create": []},
@@ -235,3 +301,39 @@ def test_the_tuned_model_is_named_after_base_suffix_and_job() -> None:
     tuning = Scenario(TUNINGS, JOB, *STORIES["running"])
     tuning.then(ReportSucceeded(1, "session-1", 0.1, 0.2, 9, ()))
     assert tuning.state.fine_tuned_model == "ft:smollm2:mails:job-a"
+
+
+def test_a_pause_orders_the_worker_to_bring_its_attempt_to_rest() -> None:
+    decision = Scenario(TUNINGS, JOB, *STORIES["running"]).when(PauseTuning())
+    assert decision.orders == (PauseAttempt(JOB, 1, "worker-1", "session-1"),)
+
+
+def test_an_attempt_lost_while_a_pause_was_asked_for_leaves_the_tuning_paused_at_its_last_checkpoint() -> (
+    None
+):
+    tuning = Scenario(TUNINGS, JOB, *STORIES["running"], CheckpointSaved(1, CHECKPOINT), PauseRequested(1))
+    tuning.then(ReportLost(1, "session-1", "worker_lost"))
+    assert (tuning.state.status, tuning.state.checkpoint, tuning.state.pausing) == (
+        "paused",
+        CHECKPOINT,
+        False,
+    )
+
+
+def test_the_attempt_after_a_pause_is_told_the_checkpoint_to_go_on_from() -> None:
+    tuning = Scenario(TUNINGS, JOB, *STORIES["running"])
+    tuning.then(ReportCheckpoint(1, "session-1", CHECKPOINT))
+    for command in (PauseTuning(), ReportPaused(1, "session-1"), ResumeTuning()):
+        tuning.then(command)
+    decision = tuning.when(AssignAttempt(SECOND))
+    [order] = decision.orders
+    assert isinstance(order, RunAttempt)
+    assert order.tuning.checkpoint == CHECKPOINT
+
+
+def test_checkpoints_only_go_forward() -> None:
+    tuning = Scenario(TUNINGS, JOB, *STORIES["running"])
+    tuning.then(ReportCheckpoint(1, "session-1", CHECKPOINT))
+    assert tuning.then(ReportCheckpoint(1, "session-1", CHECKPOINT)) == ()
+    assert tuning.then(ReportCheckpoint(1, "session-1", replace(CHECKPOINT, step=9))) == ()
+    assert len(tuning.then(ReportCheckpoint(1, "session-1", replace(CHECKPOINT, step=20)))) == 1
