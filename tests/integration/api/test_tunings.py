@@ -140,7 +140,7 @@ async def test_a_page_that_cannot_be_is_refused(client: httpx.AsyncClient) -> No
 async def test_a_tuning_that_does_not_run_can_be_neither_paused_nor_resumed(
     client: httpx.AsyncClient,
 ) -> None:
-    job = await created(client, file)
+    job = await created(client, await uploaded(client))
     for verb, target in (("pause", "paused"), ("resume", "resumed")):
         answer = await client.post(f"/v1/tunings.{verb}/{job['id']}")
         assert answer.status_code == 400
