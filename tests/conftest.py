@@ -1,4 +1,4 @@
-"""What every test shares: where the machine-wide cache is."""
+"""What every test shares: where the machine-wide cache is, and the servers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
+from tests.servers import (
+    database,
+    kafka_bootstrap,
+    postgres_dsn,
+    remake_topics,
+    topic_prefix,
+    topics,
+)
+
+__all__ = ["database", "kafka_bootstrap", "postgres_dsn", "remake_topics", "topic_prefix", "topics"]
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable
 from contextlib import suppress
@@ -38,7 +39,10 @@ async def serve(log: Log, stop: asyncio.Event, streams: Iterable[str] = STREAMS)
             owned = await _next_ownership(membership, writing, fenced, stop)
             if owned is None:
                 continue
-            await _end([writing.pop(partition) for partition in set(writing) - owned])
+            left = sorted(set(writing) - owned)
+            await _end([writing.pop(partition) for partition in left])
+            for partition in left:
+                logger.info("partition_left", topic=partition.topic, partition=partition.number)
             for partition in sorted(owned - set(writing)):
                 writing[partition] = asyncio.create_task(
                     _write(log, deciders[partition.topic].stream, partition, stop, fenced),
@@ -93,10 +97,18 @@ async def _write(
             logger.warning("fenced", stream=stream, partition=partition.number, error=str(error))
             fenced.set()
             await asyncio.Event().wait()  # until the supervisor ends this task
-        except (LogError, TimeoutError) as error:
+        except Exception as error:  # whatever it was, the outcome is unknown
             long_ago = asyncio.get_running_loop().time() - started > 60
             failures = 1 if long_ago else failures + 1
-            logger.warning("partition_failed", stream=stream, partition=partition.number, error=str(error))
+            known = isinstance(error, LogError | TimeoutError)
+            logger.log(
+                logging.WARNING if known else logging.CRITICAL,
+                "partition_failed",
+                stream=stream,
+                partition=partition.number,
+                error=repr(error),
+                exc_info=not known,
+            )
             if failures >= FAILURES_BEFORE_EXIT:
                 raise GaveUp(
                     f"{stream} partition {partition.number} failed {failures} times: {error}"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import aiokafka.producer.sender as aiokafka_sender
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    IllegalOperation,
     InvalidProducerEpoch,
     InvalidTxnState,
     KafkaError,
@@ -55,7 +57,7 @@ class SentOnceEndTxn(aiokafka_sender.EndTxnHandler):  # type: ignore[misc]
 
 
 class GuardedSender(aiokafka_sender.Sender):  # type: ignore[misc]
-    """aiokafka's sender, but for the end of a transaction."""
+    """aiokafka's sender, but for the end of a transaction, and for the noise when it is lost."""
 
     async def _do_txn_commit(self, commit_result: bool) -> None:
         await self._message_accumulator.flush_for_commit()
@@ -67,6 +69,12 @@ class GuardedSender(aiokafka_sender.Sender):  # type: ignore[misc]
             aiokafka_sender.CoordinationType.TRANSACTION, transactions.transactional_id
         )
         await SentOnceEndTxn(self, commit_result).do(node_id)
+
+    def _fail_all(self, task: asyncio.Task[None]) -> None:
+        waiting = self._message_accumulator
+        for batch in (*chain.from_iterable(waiting._batches.values()), *waiting._pending_batches):
+            batch._drain_waiter.add_done_callback(_looked_at)
+        super()._fail_all(task)
 
 
 async def open_transactional_writer(
@@ -111,14 +119,21 @@ class KafkaTransactionalWriter:
                 await self._producer.begin_transaction()
                 offsets = await self._append(records)
                 await self._producer.commit_transaction()
-        except (ProducerFenced, InvalidProducerEpoch) as error:
-            raise Fenced(f"{self._id} was taken by another writer, or its transaction timed out") from error
         except MessageSizeTooLargeError as error:
             raise RecordTooLarge(str(error)) from error
-        except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+        except (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError) as error:
+            if isinstance(self._cause_of(error), ProducerFenced | InvalidProducerEpoch):
+                message = f"{self._id} was taken by another writer, or its transaction timed out"
+                raise Fenced(message) from error
             raise OutcomeUnknown(f"{self._id} got no clear answer: {error!r}") from error
         self._broken = False
         return offsets
+
+    def _cause_of(self, error: Exception) -> BaseException:
+        """What was fatal to the producer; who sends after that is only told that no transaction is open."""
+        end = self._producer._txn_manager.wait_for_transaction_end()
+        fatal: BaseException | None = end.exception() if end.done() and not end.cancelled() else None
+        return fatal or error
 
     async def _append(self, records: Sequence[Record]) -> list[int]:
         """Send all and await each: aiokafka would commit although one of them failed."""
@@ -126,20 +141,28 @@ class KafkaTransactionalWriter:
         for place, record in enumerate(records):
             places.setdefault((record.topic, await self._partition_of(record)), []).append(place)
         sent: list[tuple[asyncio.Future[Any], list[int]]] = []
+
+        async def send(batch: Any, topic: str, partition: int, inside: list[int]) -> None:
+            future = await self._producer.send_batch(batch, topic, partition=partition)
+            future.add_done_callback(_looked_at)
+            sent.append((future, inside))
+
         for (topic, partition), members in places.items():
             batch, inside = self._producer.create_batch(), list[int]()
             for place in members:
                 if not _append_to(batch, records[place]):
-                    sent.append((await self._producer.send_batch(batch, topic, partition=partition), inside))
+                    await send(batch, topic, partition, inside)
                     batch, inside = self._producer.create_batch(), []
                     _append_to(batch, records[place])
                 inside.append(place)
-            sent.append((await self._producer.send_batch(batch, topic, partition=partition), inside))
+            await send(batch, topic, partition, inside)
+        written = await asyncio.gather(*(future for future, _ in sent), return_exceptions=True)
         offsets = [0] * len(records)
-        for future, members in sent:
-            first = (await future).offset
+        for batch, (_, members) in zip(written, sent, strict=True):
+            if isinstance(batch, BaseException):
+                raise batch
             for step, place in enumerate(members):
-                offsets[place] = first + step
+                offsets[place] = batch.offset + step
         return offsets
 
     async def _partition_of(self, record: Record) -> int:
@@ -159,8 +182,14 @@ class KafkaTransactionalWriter:
                     await self._producer.client.close()
                 else:
                     await self._producer.stop()
-        except (KafkaError, OSError, TimeoutError, AssertionError):
+        except (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError):
             await self._producer.client.close()
+
+
+def _looked_at(future: asyncio.Future[Any]) -> None:
+    """When one batch fails the others fail as well, and asyncio complains of every error nobody looked at."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _append_to(batch: Any, record: Record) -> bool:

@@ -18,7 +18,7 @@ from app.log.kafka import KafkaLog
 from app.settings import Settings
 from app.storage.store import Store
 from tests.integration.api.service import MODEL, Running, memory_log, running, uploaded
-from tests.integration.conftest import RemakeTopics
+from tests.servers import RemakeTopics
 
 MIB = 1024**2
 HEAD = (

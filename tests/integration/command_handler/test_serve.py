@@ -6,7 +6,7 @@ import pytest
 
 from app.log.kafka import KafkaLog
 from tests.handler_contract import HandlerContract
-from tests.integration.conftest import RemakeTopics
+from tests.servers import RemakeTopics
 
 
 class TestOnKafka(HandlerContract):

@@ -19,7 +19,7 @@ from app.embedded.errors import DataDirLocked, JavaMissing, PortInUse, StartErro
 from app.embedded.kafka import cluster_id, embedded_kafka
 from app.log import topic_admin
 from app.log.topics import declared
-from tests.integration.conftest import RemakeTopics
+from tests.servers import RemakeTopics
 
 TOPIC = "tunesmith.replies.v1"
 

@@ -15,7 +15,7 @@ from app.log.kafka import KafkaLog
 from app.log.port import Received, Record, Start, all_partitions, read_to_end
 from app.log.topics import events
 from tests.handling import handling, replies_to, send
-from tests.integration.conftest import RemakeTopics
+from tests.servers import RemakeTopics
 
 pytestmark = pytest.mark.timeout(120)
 

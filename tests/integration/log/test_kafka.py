@@ -12,8 +12,8 @@ from aiokafka.errors import RequestTimedOutError
 from app.log.kafka import KafkaLog
 from app.log.kafka_transactions import GuardedSender, KafkaTransactionalWriter
 from app.log.port import OutcomeUnknown, Partition, Start, Unavailable
-from tests.integration.conftest import RemakeTopics
 from tests.log_contract import EVENTS, LogContract, fetched, read_all, record, values
+from tests.servers import RemakeTopics
 
 
 class TestKafkaLog(LogContract):

@@ -1,4 +1,4 @@
-"""The real broker and the real PostgreSQL, one of each for the whole test session.
+"""The real broker and the real PostgreSQL, one of each for the whole test session; `conftest.py` offers them.
 
 `kafka_bootstrap`   address of the broker; whatever earlier tests left there is still there
 `topics`            the same broker with every declared topic fresh and empty, one partition each

@@ -1,0 +1,48 @@
+"""A reader beside the faults, who must never see a part of a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.log import topics
+from app.log.port import Log, Start, all_partitions
+from tests.faults.story import TOGETHER
+
+
+@asynccontextmanager
+async def whole_transactions_only(log: Log, stream: str = "tunings") -> AsyncIterator[None]:
+    """Read the events as they come; at every end of the log, what belongs together is there together."""
+    partitions = await all_partitions(log, topics.events(stream))
+    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
+    first, second = TOGETHER
+    looked = 0
+
+    async def read() -> None:
+        nonlocal looked
+        open_pairs: set[str] = set()
+        while True:
+            ends = {one: await reader.end(one) for one in partitions}
+            while any([await reader.position(one) < end for one, end in ends.items()]):
+                for record in await reader.fetch(5_000, 0.1):
+                    kind = (record.header("ce_type") or "").split(".")[2]
+                    if kind == first:
+                        open_pairs.add(record.header("ce_causationid") or "")
+                    elif kind == second:
+                        open_pairs.discard(record.header("ce_causationid") or "")
+                    looked += 1
+            # What was read beyond `ends` may be cut by the size of a fetch; only up to them is it certain.
+            if all([await reader.position(one) == end for one, end in ends.items()]):
+                assert open_pairs == set(), f"only {first} of {open_pairs} is to be seen"
+            await asyncio.sleep(0.01)
+
+    reading = asyncio.create_task(read())
+    try:
+        yield
+    finally:
+        reading.cancel()
+        result = (await asyncio.gather(reading, return_exceptions=True))[0]
+        await reader.close()
+    assert isinstance(result, asyncio.CancelledError), result
+    assert looked > 0
