@@ -13,7 +13,7 @@ from app.command_handler.serve import serve
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.codec import Event, Reply, command_record, read_event
-from app.log.port import Log, Start, all_partitions, read_to_end
+from app.log.port import Log, Start, all_partitions, read_all
 
 
 @asynccontextmanager
@@ -65,9 +65,4 @@ async def replies_to(log: Log, count: int) -> list[Reply]:
 
 async def events_of(log: Log, decider: Decider) -> list[Event]:
     """Every event of a stream."""
-    partitions = await all_partitions(log, topics.events(decider.stream))
-    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
-    try:
-        return [read_event(decider, one) for one in await read_to_end(reader, partitions)]
-    finally:
-        await reader.close()
+    return [read_event(decider, one) async for one in read_all(log, topics.events(decider.stream))]

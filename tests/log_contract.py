@@ -15,8 +15,7 @@ from app.log.port import (
     Record,
     RecordTooLarge,
     Start,
-    all_partitions,
-    read_to_end,
+    read_all,
 )
 
 COMMANDS, EVENTS = "tunesmith.tunings.commands.v1", "tunesmith.tunings.events.v1"
@@ -26,13 +25,8 @@ def record(topic: str, key: str, value: str, partition: int | None = None) -> Re
     return Record(topic, key, value.encode(), (("ce_id", key.encode()),), partition)
 
 
-async def read_all(log: Log, topic: str) -> list[Received]:
-    partitions = await all_partitions(log, topic)
-    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
-    try:
-        return await read_to_end(reader, partitions)
-    finally:
-        await reader.close()
+async def everything(log: Log, topic: str) -> list[Received]:
+    return [one async for one in read_all(log, topic)]
 
 
 def values(records: list[Received]) -> list[str]:
@@ -46,7 +40,7 @@ class LogContract:
         writer = await log.writer()
         offsets = [await writer.send(record(EVENTS, "job-a", str(n))) for n in range(5)]
         await writer.close()
-        found = await read_all(log, EVENTS)
+        found = await everything(log, EVENTS)
         assert values(found) == ["0", "1", "2", "3", "4"]
         assert [one.offset for one in found] == offsets
         assert found[0].header("ce_id") == "job-a"
@@ -58,7 +52,7 @@ class LogContract:
             await writer.send(record(EVENTS, f"job-{n % 10}", str(n)))
         await writer.close()
         places: dict[str | None, set[int]] = {}
-        for one in await read_all(log, EVENTS):
+        for one in await everything(log, EVENTS):
             places.setdefault(one.key, set()).add(one.partition.number)
         assert len(places) == 10
         assert all(len(indexes) == 1 for indexes in places.values())
@@ -71,7 +65,7 @@ class LogContract:
         await plain.close()
         await transactional.close()
         places: dict[str | None, set[int]] = {}
-        for one in await read_all(log, EVENTS):
+        for one in await everything(log, EVENTS):
             places.setdefault(one.key, set()).add(one.partition.number)
         assert all(len(indexes) == 1 for indexes in places.values())
 
@@ -85,7 +79,7 @@ class LogContract:
         found = {
             (one.value or b"").decode(): one.offset
             for topic in (EVENTS, COMMANDS)
-            for one in await read_all(log, topic)
+            for one in await everything(log, topic)
         }
         assert offsets == [found["x"], found["y"], found["z"]]
 
@@ -98,7 +92,7 @@ class LogContract:
         await second.commit([record(EVENTS, "a", "2", 0)])
         await first.close()
         await second.close()
-        assert values(await read_all(log, EVENTS)) == ["1", "2"]
+        assert values(await everything(log, EVENTS)) == ["1", "2"]
 
     async def test_a_writer_that_failed_once_is_worthless(self, log: Log) -> None:
         first = await log.transactional_writer("t")
@@ -119,13 +113,13 @@ class LogContract:
         with pytest.raises(RecordTooLarge):
             await plain.send(record(EVENTS, "a", "x" * 2_000_000))
         await plain.close()
-        assert await read_all(log, EVENTS) == []
+        assert await everything(log, EVENTS) == []
 
     async def test_a_batch_larger_than_one_request_is_still_one_transaction(self, log: Log) -> None:
         writer = await log.transactional_writer("t")
         offsets = await writer.commit([record(EVENTS, "a", str(n) + "x" * 100_000, 0) for n in range(30)])
         await writer.close()
-        found = await read_all(log, EVENTS)
+        found = await everything(log, EVENTS)
         assert [one.offset for one in found] == offsets
         assert [value.rstrip("x") for value in values(found)] == [str(n) for n in range(30)]
 
@@ -145,7 +139,7 @@ class LogContract:
         writer = await log.transactional_writer("t")
         await writer.commit([Record(EVENTS, "a", None, partition=0)])
         await writer.close()
-        [found] = await read_all(log, EVENTS)
+        [found] = await everything(log, EVENTS)
         assert (found.key, found.value) == ("a", None)
 
     async def test_a_group_shares_the_partitions_out(self, log: Log) -> None:

@@ -14,19 +14,14 @@ def list_all(data_dir: DataDir = None) -> None:
     """The workers by their last heartbeats."""
     from app.log import topics
     from app.log.kafka import KafkaLog
-    from app.log.port import Start, all_partitions, read_to_end
+    from app.log.port import read_all
     from app.log.workers import read_heartbeat
 
     found = attached(data_dir)
 
     async def work() -> None:
         log = KafkaLog(found.kafka or "")
-        partitions = await all_partitions(log, topics.WORKERS)
-        reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
-        try:
-            last = {record.key: record for record in await read_to_end(reader, partitions)}
-        finally:
-            await reader.close()
+        last = {record.key: record async for record in read_all(log, topics.WORKERS)}
         for record in last.values():
             if (beat := read_heartbeat(record)) is not None:
                 slots = ", ".join(

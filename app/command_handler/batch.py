@@ -33,6 +33,9 @@ from app.log.codec import (
 )
 from app.log.port import LARGEST_RECORD_BYTES, Received, Record
 
+# Headers, the 64 commands that a state remembers, what a reply says beside the state.
+ROOM_BESIDE = 100_000
+
 logger = structlog.get_logger("command_handler")
 
 
@@ -70,7 +73,7 @@ def decide_batch(
             logger.critical("decision_broke", command_id=command.id, exc_info=True)
             after, made = before, []
             reply = _refused(command, before, "internal_error", "the command could not be decided")
-        if any(len(record.value or b"") > LARGEST_RECORD_BYTES // 2 for record in made):
+        if _too_large(made, reply):
             after, made = before, []
             reply = _refused(
                 command, before, "too_large", "the command makes a record larger than the log takes"
@@ -84,6 +87,12 @@ def decide_batch(
     records += [Record(state_topic, id, value, partition=partition) for id, value in encoded.items()]
     records.append(Record(state_topic, CURSOR_KEY, encode(Cursor(next_offset)), partition=partition))
     return Batch(records, encoded, next_offset)
+
+
+def _too_large(made: Sequence[Record], reply: Reply) -> bool:
+    """Whether a record, or the state after it, would not fit; the reply holds what the state topic will."""
+    sizes = (len(reply.state), *(len(record.value or b"") for record in made))
+    return max(sizes) > LARGEST_RECORD_BYTES - ROOM_BESIDE
 
 
 def _aggregate(decider: Decider, states: Mapping[str, bytes], id: str) -> Aggregate:

@@ -8,7 +8,7 @@ events that were there before are held against what is kept: nothing of them may
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from app.domain.decider import Decider
 from app.log import topics
 from app.log.aggregates import read_aggregate
 from app.log.codec import FIRST_CHAIN, Event, Reply, Undecodable, chain_hash, read_event, where
-from app.log.port import Log, Partition, Reader, Received, Start, all_partitions
+from app.log.port import Log, Partition, Received, all_partitions, ends_of, read_all
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -76,11 +76,11 @@ async def audit(log: Log, deciders: Iterable[Decider], copies: Mapping[str, list
     caused: dict[str, Event] = {}
     first_reply, replies = await _replies(log)
     for decider in deciders:
-        before = await _ends(log, topics.events(decider.stream))
+        before = await ends_of(log, await all_partitions(log, topics.events(decider.stream)))
         kept = [await _states(log, decider, before), *copies.get(decider.stream, [])]
         auditor = Auditor(decider, kept, wrong)
         count = 0
-        async for received in _everything(log, topics.events(decider.stream)):
+        async for received in read_all(log, topics.events(decider.stream)):
             count += 1
             event = auditor.take(received)
             if event is not None and first_reply is not None and received.at >= first_reply:
@@ -159,7 +159,7 @@ class Auditor:
 async def _states(log: Log, decider: Decider, known_to: Mapping[Partition, int]) -> Copy:
     """What the state topic keeps."""
     found: dict[str, Kept] = {}
-    async for received in _everything(log, topics.state(decider.stream)):
+    async for received in read_all(log, topics.state(decider.stream)):
         if received.key is None or received.key.startswith("!"):
             continue
         if received.value is None:
@@ -176,33 +176,10 @@ async def _replies(log: Log) -> tuple[datetime | None, Counter[str]]:
     """Since when no reply is missing for its age, and how many first acceptances each command got."""
     first: dict[Partition, datetime] = {}
     found = Counter[str]()
-    async for received in _everything(log, topics.REPLIES):
+    async for received in read_all(log, topics.REPLIES):
         since = LONG_AGO if received.offset == 0 else received.at  # from 0 on, nothing was too old yet
         first.setdefault(received.partition, since)
         reply = msgspec.json.decode(received.value or b"", type=Reply)
         if reply.accepted and not reply.repeated:
             found[reply.command_id] += 1
     return max(first.values(), default=None), found
-
-
-async def _ends(log: Log, topic: str) -> dict[Partition, int]:
-    partitions = await all_partitions(log, topic)
-    reader = await log.reader(dict.fromkeys(partitions, Start.END))
-    try:
-        return {partition: await reader.end(partition) for partition in partitions}
-    finally:
-        await reader.close()
-
-
-async def _everything(log: Log, topic: str) -> AsyncIterator[Received]:
-    """Every record up to what is the end now, in the order of each partition."""
-    partitions = await all_partitions(log, topic)
-    reader: Reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
-    try:
-        ends = {partition: await reader.end(partition) for partition in partitions}
-        while any([await reader.position(partition) < end for partition, end in ends.items()]):
-            for received in await reader.fetch(5_000, 0.5):
-                if received.offset < ends[received.partition]:
-                    yield received
-    finally:
-        await reader.close()

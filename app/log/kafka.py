@@ -74,14 +74,16 @@ class KafkaLog:
         async with bounded(f"fence {transactional_id}"):
             return await open_transactional_writer(transactional_id, self._common)
 
-    async def reader(self, positions: Mapping[Partition, int | Start]) -> KafkaReader:
+    async def reader(
+        self, positions: Mapping[Partition, int | Start], *, follows: bool = True
+    ) -> KafkaReader:
         consumer = AIOKafkaConsumer(
             **self._common,
             group_id=None,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             isolation_level="read_committed",
-            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_wait_ms=FETCH_WAIT_MS if follows else 0,
         )
         await _start(consumer, "connect a consumer")
         try:

@@ -46,7 +46,9 @@ class MemoryLog:
         self._epochs[transactional_id] = self._epochs.get(transactional_id, 0) + 1
         return MemoryTransactionalWriter(self, transactional_id, self._epochs[transactional_id])
 
-    async def reader(self, positions: Mapping[Partition, int | Start]) -> MemoryReader:
+    async def reader(
+        self, positions: Mapping[Partition, int | Start], *, follows: bool = True
+    ) -> MemoryReader:
         return MemoryReader(
             self,
             {

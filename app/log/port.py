@@ -9,7 +9,7 @@ LogError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -17,6 +17,8 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 LARGEST_RECORD_BYTES = 900_000
+LARGEST_FETCH = 5_000
+FETCH_SECONDS = 0.5
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -149,8 +151,11 @@ class Log(Protocol):
         """A writer that has fenced every earlier one with this id. Raises `Unavailable`."""
         ...
 
-    async def reader(self, positions: Mapping[Partition, int | Start]) -> Reader:
-        """A reader of just these partitions, each from its offset."""
+    async def reader(self, positions: Mapping[Partition, int | Start], *, follows: bool = True) -> Reader:
+        """A reader of just these partitions, each from its offset.
+
+        One that `follows` lets the brokers wait for what comes; else all of its answers come at once.
+        """
         ...
 
     async def join(self, group: str, topics: Iterable[str]) -> Membership: ...
@@ -167,10 +172,24 @@ async def all_partitions(log: Log, topic: str) -> list[Partition]:
     return [Partition(topic, number) for number in range(await log.partition_count(topic))]
 
 
-async def read_to_end(reader: Reader, partitions: Iterable[Partition]) -> list[Received]:
-    """Everything up to what is the end now."""
-    ends = {partition: await reader.end(partition) for partition in partitions}
-    received: list[Received] = []
-    while any([await reader.position(partition) < end for partition, end in ends.items()]):
-        received += await reader.fetch(5000, 0.2)
-    return [one for one in received if one.offset < ends[one.partition]]
+async def ends_of(log: Log, partitions: Iterable[Partition]) -> dict[Partition, int]:
+    """The offsets behind the last committed records, as of now."""
+    reader = await log.reader(dict.fromkeys(partitions, Start.END), follows=False)
+    try:
+        return {partition: await reader.end(partition) for partition in partitions}
+    finally:
+        await reader.close()
+
+
+async def read_all(log: Log, topic: str) -> AsyncIterator[Received]:
+    """Every committed record of a topic up to what is the end now, in the order of each partition."""
+    partitions = await all_partitions(log, topic)
+    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST), follows=False)
+    try:
+        ends = {partition: await reader.end(partition) for partition in partitions}
+        while any([await reader.position(partition) < end for partition, end in ends.items()]):
+            for received in await reader.fetch(LARGEST_FETCH, FETCH_SECONDS):
+                if received.offset < ends[received.partition]:
+                    yield received
+    finally:
+        await reader.close()

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
-from app.log.port import Log, Partition
+from app.log.port import Log, Partition, ends_of
 from app.projections.projector import QUERIES, catch_up, project, projected_partitions
 from app.projections.queries import sql
 
@@ -102,7 +102,7 @@ async def rebuild(
 
 async def _fill(log: Log, pool: asyncpg.Pool, on_progress: Callable[[int, int], None]) -> int:
     partitions = await projected_partitions(log)
-    ends = await _ends(log, partitions)
+    ends = await ends_of(log, partitions)
     done, total = 0, sum(ends.values())
 
     def count(records: int) -> None:
@@ -115,14 +115,6 @@ async def _fill(log: Log, pool: asyncpg.Pool, on_progress: Callable[[int, int], 
     return done
 
 
-async def _ends(log: Log, partitions: list[Partition]) -> dict[Partition, int]:
-    reader = await log.reader(dict.fromkeys(partitions, 0))
-    try:
-        return {partition: await reader.end(partition) for partition in partitions}
-    finally:
-        await reader.close()
-
-
 async def _take_over(log: Log, control: asyncpg.Connection, pool: asyncpg.Pool) -> None:
     """Rename the schemas while the old model's projectors are held still, never behind where they are."""
     async with control.transaction():
@@ -130,7 +122,7 @@ async def _take_over(log: Log, control: asyncpg.Connection, pool: asyncpg.Pool) 
         if serving:
             await control.execute(QUERIES["hold"])  # projectors of the old model wait here
             held = await control.fetch(QUERIES["held"])
-            ends = await _ends(log, [Partition(row["topic"], row["partition"]) for row in held])
+            ends = await ends_of(log, [Partition(row["topic"], row["partition"]) for row in held])
             behind = [
                 # A model made from another log may stand past this one's end.
                 (partition, min(row["next_offset"], end))

@@ -14,10 +14,10 @@ from app.log import topics
 from app.log.aggregates import OWNER_KEY
 from app.log.kafka import KafkaLog
 from app.log.kafka_transactions import TRANSACTION_TIMEOUT_MS
-from app.log.port import Fenced, Partition, Start
+from app.log.port import Fenced, Partition, Start, read_all
 from tests.faults.conftest import Oracle
 from tests.faults.load import Load
-from tests.faults.oracle import answered, everything
+from tests.faults.oracle import answered
 from tests.faults.processes import process
 from tests.faults.rounds import rounds
 from tests.faults.story import story
@@ -30,8 +30,7 @@ HANDLER = "tests.faults.handler"
 
 async def owners(log: KafkaLog) -> list[bytes | None]:
     """Everyone who took the partition, in order."""
-    states = await everything(log, topics.state("tunings"))
-    return [one.value for one in states if one.key == OWNER_KEY]
+    return [one.value async for one in read_all(log, topics.state("tunings")) if one.key == OWNER_KEY]
 
 
 async def until_owned(log: KafkaLog, times: int, within: float = 30.0) -> None:

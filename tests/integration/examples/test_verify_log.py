@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from app.domain.files import FILES, DeleteFile, RecordCheck, RegisterFile
 from app.log.kafka import KafkaLog
-from app.log.port import Received, Record, Start, all_partitions, read_to_end
+from app.log.port import Received, Record, read_all
 from app.log.topics import events
 from tests.handling import handling, replies_to, send
 from tests.servers import RemakeTopics
@@ -40,12 +40,7 @@ async def told(bootstrap: str) -> list[Received]:
         await send(log, FILES, "file-a", *STORY)
         await send(log, FILES, "file-b", *STORY)
         await replies_to(log, 6)
-    partitions = await all_partitions(log, events("files"))
-    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
-    try:
-        return await read_to_end(reader, partitions)
-    finally:
-        await reader.close()
+    return [one async for one in read_all(log, events("files"))]
 
 
 async def written(bootstrap: str, records: list[Received]) -> None:

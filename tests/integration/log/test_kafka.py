@@ -12,7 +12,7 @@ from aiokafka.errors import RequestTimedOutError
 from app.log.kafka import KafkaLog
 from app.log.kafka_transactions import GuardedSender, KafkaTransactionalWriter
 from app.log.port import OutcomeUnknown, Partition, Start, Unavailable
-from tests.log_contract import EVENTS, LogContract, fetched, read_all, record, values
+from tests.log_contract import EVENTS, LogContract, everything, fetched, record, values
 from tests.servers import RemakeTopics
 
 
@@ -29,7 +29,7 @@ async def test_an_open_transaction_of_the_predecessor_is_never_seen(topics: str)
     await first._producer.send_and_wait(EVENTS, b"torn", b"a", partition=0)
     second = await log.transactional_writer("t")
     await second.commit([record(EVENTS, "a", "whole", 0)])
-    assert values(await read_all(log, EVENTS)) == ["whole"]
+    assert values(await everything(log, EVENTS)) == ["whole"]
     first._broken = True
     await first.close()
     await second.close()
@@ -51,7 +51,7 @@ async def test_an_end_of_transaction_without_an_answer_is_sent_once_and_fatal(
     successor = await log.transactional_writer("t")  # its fence settles what became of the second
     await successor.commit([record(EVENTS, "a", "4", 0)])
     await successor.close()
-    assert values(await read_all(log, EVENTS)) in (["1", "4"], ["1", "2", "4"])
+    assert values(await everything(log, EVENTS)) in (["1", "4"], ["1", "2", "4"])
 
 
 def unanswered(writer: KafkaTransactionalWriter, monkeypatch: pytest.MonkeyPatch) -> list[str]:

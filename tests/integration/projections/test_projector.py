@@ -24,7 +24,7 @@ from app.domain.tunings import (
 )
 from app.log import topics
 from app.log.metrics import Phase, Step, metric_record
-from app.log.port import Partition, Record, Start, all_partitions, read_to_end
+from app.log.port import Partition, Record, read_all
 from app.log.queue import QueuePlace, queue_record
 from app.projections import read_model
 from app.projections.projector import TakenElsewhere, apply_batch
@@ -268,5 +268,4 @@ async def test_any_number_of_partitions_is_projected_whole(model: Model, partiti
         await append(log, *events(TUNINGS, f"job-{number}", RUN, partition=partition))
     async with model.kept_up(log):
         await model.until("SELECT count(*) FROM tunings WHERE version = 3", 30)
-    reader = await log.reader(dict.fromkeys(found := await all_partitions(log, EVENTS), Start.FIRST))
-    assert len(await read_to_end(reader, found)) == 90
+    assert len([one async for one in read_all(log, EVENTS)]) == 90

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from app.log.kafka import KafkaLog
-from app.log.port import Log, Partition
+from app.log.port import Log, Partition, ends_of
 from app.projections import projector, read_model
 from tests.integration.projections.appended import FILES, RUN, TUNINGS, UPLOADED, append, events, memory_log
 from tests.integration.projections.conftest import Model
@@ -135,7 +135,7 @@ async def test_a_batch_that_waits_for_the_takeover_lands_in_the_new_model(
 ) -> None:
     log = memory_log()
     await append(log, *events(TUNINGS, "job-a", RUN))
-    ends, asked = read_model._ends, 0
+    asked = 0
 
     async def while_held(log: Log, partitions: list[Partition]) -> dict[Partition, int]:
         nonlocal asked
@@ -143,11 +143,11 @@ async def test_a_batch_that_waits_for_the_takeover_lands_in_the_new_model(
         if asked == 2:  # the serving checkpoints are held from here on
             await append(log, *events(TUNINGS, "job-b", RUN))
             await model.until("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted", True)
-        return await ends(log, partitions)
+        return await ends_of(log, partitions)
 
     async with model.kept_up(log):
         await model.until("SELECT version FROM tunings", 3)
-        monkeypatch.setattr(read_model, "_ends", while_held)
+        monkeypatch.setattr(read_model, "ends_of", while_held)
         await read_model.rebuild(log, model.dsn)
         assert asked == 2
         await model.until("SELECT version FROM tunings WHERE id = 'job-b'", 3)

@@ -31,7 +31,7 @@ from app.domain.tunings import (
 from app.log import topics
 from app.log.aggregates import read_aggregate
 from app.log.memory import MemoryLog
-from app.log.port import Start, all_partitions, read_to_end
+from app.log.port import read_all
 from app.log.queue import QueuePlace
 from app.log.topics import declared
 from app.log.workers import Heartbeat, read_heartbeat
@@ -93,9 +93,7 @@ class Shop(Struct, frozen=True):
 
     async def beat(self) -> Heartbeat | None:
         """The worker's last heartbeat."""
-        partitions = await all_partitions(self.log, topics.WORKERS)
-        reader = await self.log.reader(dict.fromkeys(partitions, Start.FIRST))
-        return ([read_heartbeat(one) for one in await read_to_end(reader, partitions)] or [None])[-1]
+        return ([read_heartbeat(one) async for one in read_all(self.log, topics.WORKERS)] or [None])[-1]
 
     async def free(self) -> bool:
         """Whether the worker offers its slot."""
@@ -103,9 +101,7 @@ class Shop(Struct, frozen=True):
         return beat is not None and bool(beat.slots) and beat.slots[0].occupant is None
 
     async def _last(self, topic: str) -> dict[str, bytes | None]:
-        partitions = await all_partitions(self.log, topic)
-        reader = await self.log.reader(dict.fromkeys(partitions, Start.FIRST))
-        return {one.key or "": one.value for one in await read_to_end(reader, partitions)}
+        return {one.key or "": one.value async for one in read_all(self.log, topic)}
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from app.log import topics
 from app.log.audit import Audit, audit
 from app.log.codec import Command, event_record
 from app.log.memory import MemoryLog
-from app.log.port import Received, Record, Start, all_partitions, read_to_end
+from app.log.port import Received, Record, read_all
 from app.log.topics import declared
 from tests.handling import handling, replies_to, send
 
@@ -58,9 +58,7 @@ async def changed(log: MemoryLog, topic: str, change: Change) -> MemoryLog:
     copy = MemoryLog(counts)
     writer = await copy.writer()
     for name in counts:
-        partitions = await all_partitions(log, name)
-        reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
-        for one in await read_to_end(reader, partitions):
+        async for one in read_all(log, name):
             kept = change(one) if name == topic else one
             if kept is not None:
                 await writer.send(Record(name, kept.key, kept.value, kept.headers, kept.partition.number))
@@ -114,17 +112,13 @@ async def test_the_first_wrong_record_of_a_kind_is_named(
 
 async def test_two_first_replies_to_a_command_are_found_out(log: MemoryLog) -> None:
     copy = await changed(log, topics.REPLIES, lambda record: record)
-    partitions = await all_partitions(copy, topics.REPLIES)
-    reader = await copy.reader(dict.fromkeys(partitions, Start.FIRST))
-    [reply] = [one for one in await read_to_end(reader, partitions) if one.key == "cmd-job-a-1"]
+    [reply] = [one async for one in read_all(copy, topics.REPLIES) if one.key == "cmd-job-a-1"]
     await (await copy.writer()).send(Record(topics.REPLIES, reply.key, reply.value, reply.headers, 0))
     assert "has 2 replies" in (await audited(copy)).wrong["reply"]
 
 
 async def test_an_event_after_the_end_is_found_out_although_its_chain_is_right(log: MemoryLog) -> None:
-    partitions = await all_partitions(log, topics.events("tunings"))
-    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
-    last = (await read_to_end(reader, partitions))[-1]
+    last = [one async for one in read_all(log, topics.events("tunings"))][-1]
     command = Command("cmd-x", "job-a", "key:k", "r", last.at, None)
     record, _ = event_record(
         TUNINGS,

@@ -15,7 +15,7 @@ from app.domain.tunings import TUNINGS, AttemptLost, CancelTuning, CreateTuning,
 from app.log import topics
 from app.log.aggregates import read_aggregate
 from app.log.memory import MemoryLog, MemoryTransactionalWriter
-from app.log.port import Start, all_partitions, read_to_end
+from app.log.port import read_all
 from app.log.queue import QueuePlace
 from app.log.topics import declared
 from app.log.workers import Device, Heartbeat, Occupant, Slot, heartbeat_record
@@ -76,10 +76,8 @@ async def lost(log: MemoryLog) -> list[str]:
 
 async def places(log: MemoryLog) -> dict[str, int | None]:
     """The queue topic, compacted."""
-    partitions = await all_partitions(log, topics.QUEUE)
-    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
     found: dict[str, int | None] = {}
-    for one in await read_to_end(reader, partitions):
+    async for one in read_all(log, topics.QUEUE):
         found[one.key or ""] = msgspec.json.decode(one.value, type=QueuePlace).position if one.value else None
     return found
 
@@ -217,9 +215,7 @@ async def test_the_wait_after_a_loss_grows_and_has_a_bound(log: MemoryLog) -> No
         return bool(await events_of(log, TUNINGS))
 
     await until(there)
-    partitions = await all_partitions(log, topics.state("tunings"))
-    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
-    [kept] = [one for one in await read_to_end(reader, partitions) if one.key == "job-1"]
+    [kept] = [one async for one in read_all(log, topics.state("tunings")) if one.key == "job-1"]
     tuning = read_aggregate(TUNINGS, kept.value or b"").state
     assert not_before(tuning) is None
     waits = []
