@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from app.embedded import ports
 from app.embedded.addresses import read_addresses
 
 SERVER = (sys.executable, "-m", "app.cli")
@@ -60,12 +61,33 @@ def running_service(slots: int = 0) -> Iterator[Service]:
             server.wait()
 
 
+@contextmanager
+def another_api(service: Service, database: str) -> Iterator[tuple[str, int]]:
+    """One more api process beside a service, on this database; where it answers."""
+    port = ports.free_port()
+    environment = os.environ | {
+        "TUNESMITH_KAFKA": service.kafka,
+        "TUNESMITH_DATABASE": database,
+        "TUNESMITH_DATA_DIR": str(service.folder),
+        "TUNESMITH_PORT": str(port),
+        "TUNESMITH_CREATES_PER_MINUTE": "0",
+        "TUNESMITH_LOG_LEVEL": "warning",
+    }
+    process = subprocess.Popen([*SERVER, "run", "api"], env=environment)
+    try:
+        until_listening(port)
+        yield ports.LOOPBACK, port
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def until_listening(port: int) -> None:
     """Wait until something on loopback takes connections. Raises `RuntimeError`."""
     until = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < until:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((ports.LOOPBACK, port), timeout=1).close()
         except OSError:
             time.sleep(0.05)
         else:

@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,11 +22,10 @@ from msgspec import Struct
 from msgspec.structs import asdict
 from tunesmith import AsyncTuningClient
 
-from app.embedded import ports
 from benchmarks import reference
 from benchmarks.load import Measured, Plan, http_request, loaded
 from benchmarks.report import median, table, written
-from benchmarks.service import Service, running_service, until_listening
+from benchmarks.service import Service, another_api, running_service
 
 MODEL = "smollm2-135m-instruct"
 ROW = b'{"messages": [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]}\n'
@@ -74,33 +70,13 @@ def _ours(
     there = urlsplit(service.url)
     addresses = [(str(there.hostname), int(there.port or 0))]
     for _ in range(max((count for name, count in sides if name == "ours"), default=1) - 1):
-        addresses.append(stack.enter_context(_another_api(service)))
+        addresses.append(stack.enter_context(another_api(service, service.database)))
     return tuple(addresses), http_request("POST", PATH, service.key, msgspec.json.encode(body))
 
 
 async def _uploaded(service: Service) -> str:
     async with AsyncTuningClient(service.key, base_url=service.url) as client:
         return (await client.files.upload(ROW, filename="row.jsonl")).id
-
-
-@contextmanager
-def _another_api(service: Service) -> Iterator[tuple[str, int]]:
-    port = ports.free_port()
-    environment = os.environ | {
-        "TUNESMITH_KAFKA": service.kafka,
-        "TUNESMITH_DATABASE": service.database,
-        "TUNESMITH_DATA_DIR": str(service.folder),
-        "TUNESMITH_PORT": str(port),
-        "TUNESMITH_CREATES_PER_MINUTE": "0",
-        "TUNESMITH_LOG_LEVEL": "warning",
-    }
-    process = subprocess.Popen([sys.executable, "-m", "app.cli", "run", "api"], env=environment)
-    try:
-        until_listening(port)
-        yield ports.LOOPBACK, port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _classic(
