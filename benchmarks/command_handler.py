@@ -11,15 +11,18 @@ many transactions, deciding nothing.
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from app.command_handler.batch import decide_batch
 from app.command_handler.partition import LARGEST_BATCH
 from app.domain.tunings import TUNINGS
 from app.log import topics
-from app.log.port import LARGEST_RECORD_BYTES, Record
+from app.log.kafka import KafkaLog
+from app.log.port import LARGEST_RECORD_BYTES, Partition, Record, Start
 from benchmarks import bulk
 from benchmarks.draining import drain
 from benchmarks.lives import COMMANDS_A_LIFE, commands
@@ -64,8 +67,27 @@ async def _round(bootstrap: str, count: int, creates_only: bool) -> tuple[float,
     count = jobs if creates_only else jobs * COMMANDS_A_LIFE
     await bulk.append(bootstrap, commands(jobs, creates_only=creates_only))
     drained = await drain(bootstrap, count)
-    floor = await _bare(bootstrap, count, drained.transactions)
+    floor = await _bare(bootstrap, count, await _transactions(bootstrap))
     return count / (drained.ended - drained.began), count / floor
+
+
+async def _transactions(bootstrap: str) -> list[list[Record]]:
+    """What the handler writes, decided once more in memory."""
+    there = Partition(topics.commands(TUNINGS.stream), 0)
+    reader = await KafkaLog(bootstrap).reader({there: Start.FIRST})
+    states: dict[str, bytes] = {}
+    made = []
+    try:
+        end = await reader.end(there)
+        while await reader.position(there) < end:
+            if commands := await reader.fetch(LARGEST_BATCH, 0.5):
+                batch = decide_batch(TUNINGS, states, commands, 1)
+                states.update(batch.states)
+                made.append(batch.records)
+    finally:
+        await reader.close()
+    gc.freeze()  # what waits to be written is none of the floor's garbage
+    return made
 
 
 async def _bare(bootstrap: str, count: int, transactions: Sequence[Sequence[Record]]) -> float:

@@ -17,11 +17,10 @@ DRAINS_WITHIN = 300.0
 
 
 class WatchedLog(KafkaLog):
-    """A log that keeps what each transaction held, and tells when so many replies are committed."""
+    """A log that tells when so many replies are committed."""
 
     def __init__(self, bootstrap: str, replies: int) -> None:
         super().__init__(bootstrap)
-        self.transactions: list[Sequence[Record]] = []
         self.began = self.ended = 0.0
         self.drained = asyncio.Event()
         self._left = replies
@@ -34,7 +33,6 @@ class WatchedLog(KafkaLog):
             offsets = await commit(records)
             answered = sum(record.topic == topics.REPLIES for record in records)
             if answered:
-                self.transactions.append(records)
                 self.ended = time.perf_counter()
                 self._left -= answered
                 if self._left <= 0:
@@ -48,7 +46,7 @@ class WatchedLog(KafkaLog):
 
 
 async def drain(bootstrap: str, commands: int) -> WatchedLog:
-    """Decide so many tuning commands that wait on the log; what was written, and how long it took."""
+    """Decide so many tuning commands that wait on the log; when that began and ended."""
     log, stop = WatchedLog(bootstrap, commands), asyncio.Event()
     serving = asyncio.create_task(serve_partition(log, TUNINGS, 0, stop))
     async with asyncio.timeout(DRAINS_WITHIN):

@@ -18,6 +18,7 @@ from app.embedded.kafka import embedded_kafka
 from app.embedded.postgres import embedded_postgres
 from app.log import topic_admin
 from app.log.topics import Topic, declared
+from app.roles import collect_seldom
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -80,5 +81,6 @@ def topic(name: str, partitions: int, **config: str) -> Topic:
 def run(measured: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run on uvloop as the roles do, quietly."""
     logs.configure("error")
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(measured())
