@@ -100,8 +100,9 @@ async def _plan_on(settings: Settings, log: Log, stop: asyncio.Event) -> None:
                 heard = await reader.fetch(5_000, TICK_SECONDS)
                 scheduler.take(heard)
                 gather = max(GATHER_SECONDS, took * REST_AFTER_PLAN)
-                while heard and (wait := planned + gather - time.monotonic()) > 0:
-                    scheduler.take(await reader.fetch(5_000, wait))
+                if heard and (wait := planned + gather - time.monotonic()) > 0:
+                    await asyncio.sleep(wait)
+                    scheduler.take(await reader.fetch(5_000, 0))
                 planned = time.monotonic()
                 await scheduler.tick(planned, datetime.now(UTC))
                 took = time.monotonic() - planned
