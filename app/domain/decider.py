@@ -69,9 +69,13 @@ class Decider(Struct, frozen=True):
 
 
 @cache
+def _in_snake_case(name: str) -> str:
+    return _boundary.sub("_", name).lower()
+
+
 def wire_type(noun: str, kind: type, schema: int = 1) -> str:
     """`tunesmith.<noun>.<kind in snake case>.v<schema>`."""
-    return f"tunesmith.{noun}.{_boundary.sub('_', kind.__name__).lower()}.v{schema}"
+    return f"tunesmith.{noun}.{_in_snake_case(kind.__name__)}.v{schema}"
 
 
 def wire_types(noun: str, *kinds: type) -> dict[str, type]:
