@@ -21,6 +21,8 @@ from app.log.aggregates import read_aggregate
 from app.log.codec import FIRST_CHAIN, Event, Undecodable, chain_hash, read_event, where
 from app.log.port import Log, Partition, Reader, Received, Start, all_partitions
 
+# A transaction's marker lies behind its last record, and no reader is woken for it: it is waited for in vain.
+TAIL_SECONDS = 0.05
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -225,7 +227,7 @@ async def _everything(
     try:
         ends = {partition: await reader.end(partition) for partition in partitions}
         while any([await reader.position(partition) < end for partition, end in ends.items()]):
-            batch = await reader.fetch(5_000, 0.5)
+            batch = await reader.fetch(5_000, TAIL_SECONDS)
             yield [received for received in batch if received.offset < ends[received.partition]]
     finally:
         await reader.close()

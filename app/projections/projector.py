@@ -21,6 +21,7 @@ CHANNEL = "tunesmith_applied"
 LONGEST_PAYLOAD = 7_900
 LARGEST_BATCH = 2_000
 POLL_SECONDS = 0.5
+TAIL_SECONDS = 0.05  # behind the last record lies its transaction's marker, for which no reader is woken
 PAUSE_AFTER_ERROR = 1.0
 
 QUERIES = named("checkpoints")
@@ -104,7 +105,7 @@ async def catch_up(
     reader = await log.reader({partition: expected})
     try:
         while await reader.position(partition) < end:
-            if records := await reader.fetch(LARGEST_BATCH, POLL_SECONDS):
+            if records := await reader.fetch(LARGEST_BATCH, TAIL_SECONDS):
                 expected = await apply_batch(pool, partition, expected, records, notify=False)
                 on_applied(len(records))
     finally:
