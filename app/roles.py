@@ -125,7 +125,7 @@ def roles_of(
 
 
 def collect_seldom() -> None:
-    """Records and requests die young and in no cycles: looking for these takes a quarter of a busy role's time."""
+    """What a role makes dies young and in no cycles: looking for these takes a quarter of a busy one's time."""
     gc.freeze()
     gc.set_threshold(50_000, 10, 50)
 
