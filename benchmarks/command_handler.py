@@ -14,6 +14,7 @@ import argparse
 import gc
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -43,7 +44,7 @@ def main() -> None:
     for _ in range(given.rounds):
         for name, creates_only in BACKLOGS.items():
             with running_broker() as broker:
-                rounds[name].append(run(lambda: _round(broker.bootstrap, given.commands, creates_only)))  # noqa: B023
+                rounds[name].append(run(partial(_round, broker.bootstrap, given.commands, creates_only)))
     for name, pairs in rounds.items():
         figures[name] = {
             "commands_per_second": median([ours for ours, _ in pairs]),
@@ -51,7 +52,11 @@ def main() -> None:
             "ratio": median([ours / floor for ours, floor in pairs]),
         }
     rows = [
-        [name, *(f"{one[key]:,.0f}" for key in ("commands_per_second", "floor_per_second")), f"{one['ratio']:.2f}"]
+        [
+            name,
+            *(f"{one[key]:,.0f}" for key in ("commands_per_second", "floor_per_second")),
+            f"{one['ratio']:.2f}",
+        ]
         for name, one in figures.items()
     ]
     print(table(["backlog", "commands/s", "floor/s", "ratio"], rows))

@@ -111,7 +111,9 @@ def rows(count: int) -> Iterator[tuple[Any, ...]]:
 
 def told(measured: dict[str, list[list[Measured]]], counts: list[int]) -> None:
     """Print and write medians over the rounds, and the goals."""
-    table_rows, figures, goals = [], {}, {}
+    table_rows: list[list[str]] = []
+    figures: dict[str, Any] = {}
+    goals: dict[str, bool] = {}
     for page, rounds in measured.items():
         few, many = ([both[side] for both in rounds] for side in (0, 1))
         ratio = median([large.p99 / small.p99 for small, large in zip(few, many, strict=True)])

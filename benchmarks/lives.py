@@ -56,9 +56,7 @@ def create(id: str) -> CreateTuning:
     return CreateTuning(
         account_id="acct-aaaaaaaaaaaaaaaaaaaaaaaa",
         model=ModelRef("smollm2-135m-instruct", "12fd25f77366fa6b3b4b768ec3050bf629380bac"),
-        training_file=FileRef(
-            "file-aaaaaaaaaaaaaaaaaaaaaaaa", DIGEST, f"files/{DIGEST}", 1_000_000, 1000
-        ),
+        training_file=FileRef("file-aaaaaaaaaaaaaaaaaaaaaaaa", DIGEST, f"files/{DIGEST}", 1_000_000, 1000),
         validation_file=None,
         hyperparameters=resolved,
         suffix="order-mails",

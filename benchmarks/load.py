@@ -12,6 +12,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -113,6 +114,10 @@ def _content_length(head: bytes) -> int:
     return int(lower[place + 15 :].partition(b"\r\n")[0])
 
 
+def _same(client: Client) -> Client:
+    return client
+
+
 async def _run(plan: Plan) -> Measured:
     loop = asyncio.get_running_loop()
     began = time.perf_counter() + plan.warm_up
@@ -120,7 +125,7 @@ async def _run(plan: Plan) -> Measured:
     clients = [Client(plan, until) for _ in range(plan.clients)]
     for number, client in enumerate(clients):
         host, port = plan.addresses[number % len(plan.addresses)]
-        await loop.create_connection(lambda client=client: client, host, port)
+        await loop.create_connection(partial(_same, client), host, port)
     async with asyncio.timeout(plan.warm_up + plan.seconds + ANSWER_WITHIN):
         await asyncio.gather(*(client.over for client in clients))
     answers = [one for client in clients for one in client.answers if one[0] >= began]
@@ -129,9 +134,7 @@ async def _run(plan: Plan) -> Measured:
     for _, _, status in answers:
         statuses[status] = statuses.get(status, 0) + 1
     lasted = max(ended for _, ended, _ in answers) - began
-    return Measured(
-        len(answers) / lasted, percentile(times, 50), percentile(times, 99), max(times), statuses
-    )
+    return Measured(len(answers) / lasted, percentile(times, 50), percentile(times, 99), max(times), statuses)
 
 
 def main() -> None:

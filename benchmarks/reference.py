@@ -1,8 +1,8 @@
 """The reference stack started: a Redis server and api processes, from an environment of their own.
 
-Its database is one of the service's own PostgreSQL server, so that both write through the same settings. Redis
-keeps an append-only file, which is synced once a second: like the broker's log, what it has taken outlives
-the kill of any process.
+Its database is one of the service's own PostgreSQL server, so that both write through the same settings.
+Redis keeps an append-only file, which is synced once a second: like the broker's log, what it has taken
+outlives the kill of any process.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def running_reference(server_dsn: str, processes: int) -> Iterator[Reference]:
             "REFERENCE_POOL": str(POOL_SIZE),
         }
         python = str(VENV / "bin" / "python")
-        subprocess.run(
-            [python, "-m", "benchmarks.reference_stack.prepare", KEY], env=environment, check=True
-        )
+        subprocess.run([python, "-m", "benchmarks.reference_stack.prepare", KEY], env=environment, check=True)
         addresses = tuple((ports.LOOPBACK, ports.free_port()) for _ in range(processes))
         for _, port in addresses:
             stack.enter_context(

@@ -1,4 +1,4 @@
-"""How figures leave a benchmark: a table for people, and build/bench/<name>.json for whatever compares them."""
+"""How figures leave a benchmark: a table for people, and build/bench/<name>.json for machines."""
 
 from __future__ import annotations
 

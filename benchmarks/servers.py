@@ -1,4 +1,4 @@
-"""A broker of its own with every declared topic, and a database, for what is measured without the whole service."""
+"""A broker with every declared topic, and a database, for what is measured without the whole service."""
 
 from __future__ import annotations
 

@@ -45,7 +45,9 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before each")
     given = parser.parse_args()
     clients = [int(one) for one in given.clients.split(",")]
-    sides: list[Side] = [(one.partition(":")[0], int(one.partition(":")[2])) for one in given.sides.split(",")]
+    sides: list[Side] = [
+        (one.partition(":")[0], int(one.partition(":")[2])) for one in given.sides.split(",")
+    ]
     with running_service() as service, ExitStack() as stack:
         ours, classic = _ours(service, sides, stack), _classic(service, sides, stack)
         rounds: Rounds = {side: {count: [] for count in clients} for side in sides}
@@ -62,15 +64,13 @@ def main() -> None:
     told(rounds, clients)
 
 
-def _ours(
-    service: Service, sides: list[Side], stack: ExitStack
-) -> tuple[tuple[tuple[str, int], ...], bytes]:
+def _ours(service: Service, sides: list[Side], stack: ExitStack) -> tuple[tuple[tuple[str, int], ...], bytes]:
     file = asyncio.run(_uploaded(service))
     body = {"model": MODEL, "training_file": file, "hyperparameters": HYPERPARAMETERS, "suffix": "mails"}
     there = urlsplit(service.url)
     addresses = [(str(there.hostname), int(there.port or 0))]
-    for _ in range(max((count for name, count in sides if name == "ours"), default=1) - 1):
-        addresses.append(stack.enter_context(another_api(service, service.database)))
+    more = max((count for name, count in sides if name == "ours"), default=1) - 1
+    addresses += [stack.enter_context(another_api(service, service.database)) for _ in range(more)]
     return tuple(addresses), http_request("POST", PATH, service.key, msgspec.json.encode(body))
 
 

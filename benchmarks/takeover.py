@@ -36,9 +36,9 @@ from benchmarks.report import median, table, written
 from benchmarks.servers import run, running_broker, topic
 
 GOAL = 1.5
-SEGMENT_BYTES = 2**20
+SEGMENT_BYTES = 2**19
 COMPACTED_WITHIN = 300.0
-SLACK = 1.5
+SLACK = 1.1
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -130,7 +130,7 @@ def _size(folder: Path) -> int:
 
 
 def states(jobs: int, events: int, partition: int) -> Iterator[Record]:
-    """What the handler writes to the state topic for these jobs, each of which has so many events in the end."""
+    """What the handler writes to the state topic for these jobs, each with so many events in the end."""
     ids = [derive_id("job", str(number)) for number in range(jobs)]
     held = {id: Aggregate(id, chain=DIGEST) for id in ids}
     for version in range(1, events + 1):

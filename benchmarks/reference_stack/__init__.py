@@ -1,1 +1,1 @@
-"""The stack that the source document names, to measure against: FastAPI, Celery, Redis, SQLAlchemy, Pydantic."""
+"""The stack of the source document, to measure against: FastAPI, Celery, Redis, SQLAlchemy, Pydantic."""

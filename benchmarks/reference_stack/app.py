@@ -1,4 +1,4 @@
-"""The api: a key looked up by its hash, a body checked, file and model looked up, a job written, a task queued."""
+"""The api: key looked up by its hash, body checked, file and model looked up, job written, task queued."""
 
 from __future__ import annotations
 
