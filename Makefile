@@ -72,9 +72,19 @@ test-fast: install-dev ## the tests that start no server (ARGS=… for pytest)
 	$(BIN)/python -m pytest tests/unit sdk/tests $(ARGS)
 
 .PHONY: bench
-bench: install-dev ## the figures that are promised, as ratios within one run (4 minutes)
+bench: install-dev bench-install ## the figures that are promised, as ratios within one run (15 minutes)
+	$(BIN)/python -m benchmarks.submissions
 	$(BIN)/python -m benchmarks.create_latency
+	$(BIN)/python -m benchmarks.command_handler
+	$(BIN)/python -m benchmarks.projector
+	$(BIN)/python -m benchmarks.replay
+	$(BIN)/python -m benchmarks.takeover
+	$(BIN)/python -m benchmarks.list_latency
 	$(BIN)/python -m benchmarks.training_overhead
+
+.PHONY: bench-install
+bench-install: install-dev ## set up build/bench-venv with the stack that the benchmarks compare with
+	@scripts/install_bench.sh
 
 .PHONY: requirements
 requirements: install-dev ## resolve requirements/*.txt anew (UPGRADE=--upgrade for the newest versions)
@@ -85,6 +95,8 @@ requirements: install-dev ## resolve requirements/*.txt anew (UPGRADE=--upgrade 
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
 		pyproject.toml sdk/pyproject.toml --extra cli --group build --group dev -c requirements/runtime.txt \
 		-o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+		--group bench -o requirements/bench.txt
 
 .PHONY: jars-lock
 jars-lock: install-dev ## resolve the Kafka broker's jars anew into infra/kafka/jars.lock.toml

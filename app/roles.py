@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -123,10 +124,17 @@ def roles_of(
     return {name: made[name]() for name in names}
 
 
+def collect_seldom() -> None:
+    """What a role makes dies young and in no cycles: to look for these takes a quarter of its time."""
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 50)
+
+
 def run(settings: Settings, names: Sequence[str]) -> None:
     """Run roles on uvloop."""
     import uvloop
 
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_roles(settings, names))
     sys.stdout.flush()

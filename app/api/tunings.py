@@ -36,6 +36,12 @@ from app.domain.tunings import (
 )
 
 STATUSES = ("pending", "running", "paused", "succeeded", "failed", "cancelled")
+NAMED = """
+SELECT
+    (SELECT state FROM models WHERE id = $1 AND NOT archived) AS model,
+    (SELECT state FROM files WHERE id = $2 AND account_id = $4) AS training_file,
+    (SELECT state FROM files WHERE id = $3 AND account_id = $4) AS validation_file
+"""
 SHOWN = """
 SELECT t.id, t.version, t.state, p.attempt, p.phase, p.last_step, q.position, q.estimated_start
 FROM tunings t
@@ -85,9 +91,11 @@ async def _command(
 ) -> tuple[CreateTuning | None, list[Fault]]:
     """The command that a request means, every reference resolved; or all that is wrong with it."""
     values, faults = read_fields(TuningRequest, body)
-    model = await _model(session, values.get("model"), faults)
-    training = await _file(session, values.get("training_file"), "training_file", faults)
-    validation = await _file(session, values.get("validation_file"), "validation_file", faults)
+    names = [values.get(name) for name in ("model", "training_file", "validation_file")]
+    [named] = await session.service.pool.fetch(NAMED, *names, session.caller.account_id)
+    model = await _model(session, names[0], named["model"], faults)
+    training = _file(names[1], named["training_file"], "training_file", faults)
+    validation = _file(names[2], named["validation_file"], "validation_file", faults)
     resolved = resolve(
         values.get("hyperparameters") or {},
         rows=training.rows if training else 1,
@@ -116,27 +124,25 @@ async def _command(
     )
 
 
-async def _model(session: Session, id: str | None, faults: list[Fault]) -> BaseModel | None:
+async def _model(
+    session: Session, id: str | None, state: str | None, faults: list[Fault]
+) -> BaseModel | None:
     if id is None:
         return None
-    row = await session.service.pool.fetchrow("SELECT state FROM models WHERE id = $1 AND NOT archived", id)
-    if row is None:
+    if state is None:
         known = await session.service.pool.fetch(
             "SELECT id FROM models WHERE NOT archived ORDER BY id LIMIT 20"
         )
         names = ", ".join(row["id"] for row in known) or "none yet"
         faults.append(Fault("model", f"there is no base model {id!r}; there are: {names}", "model_not_found"))
         return None
-    return msgspec.json.decode(row["state"], type=BaseModel)
+    return msgspec.json.decode(state, type=BaseModel)
 
 
-async def _file(session: Session, id: str | None, param: str, faults: list[Fault]) -> FileRef | None:
+def _file(id: str | None, state: str | None, param: str, faults: list[Fault]) -> FileRef | None:
     if id is None:
         return None
-    row = await session.service.pool.fetchrow(
-        "SELECT state FROM files WHERE id = $1 AND account_id = $2", id, session.caller.account_id
-    )
-    file = msgspec.json.decode(row["state"], type=File) if row else None
+    file = msgspec.json.decode(state, type=File) if state else None
     if file is None or file.status == "deleted":
         faults.append(Fault(param, f"Invalid {param}: file {id!r} not found", "file_not_found"))
     elif file.status == "uploaded":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from msgspec import Struct
@@ -67,9 +68,14 @@ class Decider(Struct, frozen=True):
         return wire_type(self.noun, type(message))
 
 
+@cache
+def _in_snake_case(name: str) -> str:
+    return _boundary.sub("_", name).lower()
+
+
 def wire_type(noun: str, kind: type, schema: int = 1) -> str:
     """`tunesmith.<noun>.<kind in snake case>.v<schema>`."""
-    return f"tunesmith.{noun}.{_boundary.sub('_', kind.__name__).lower()}.v{schema}"
+    return f"tunesmith.{noun}.{_in_snake_case(kind.__name__)}.v{schema}"
 
 
 def wire_types(noun: str, *kinds: type) -> dict[str, type]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -47,5 +48,11 @@ class Cursor(Struct, frozen=True):
 
 def read_aggregate(decider: Decider, value: bytes) -> Aggregate:
     """An aggregate with its typed state, from a record of the state topic."""
-    aggregate = msgspec.json.decode(value, type=Aggregate)
-    return msgspec.structs.replace(aggregate, state=msgspec.convert(aggregate.state, decider.state | None))
+    return _decoder(decider.state).decode(value)
+
+
+@cache
+def _decoder(state: type) -> msgspec.json.Decoder[Aggregate]:
+    """Straight into the state's type: through a dict it takes twice as long."""
+    fields = [("state", state | None, None)]
+    return msgspec.json.Decoder(msgspec.defstruct("Aggregate", fields, bases=(Aggregate,), frozen=True))

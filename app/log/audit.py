@@ -18,7 +18,7 @@ from msgspec import Struct
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.aggregates import read_aggregate
-from app.log.codec import FIRST_CHAIN, Event, Reply, Undecodable, chain_hash, read_event, where
+from app.log.codec import FIRST_CHAIN, Event, Undecodable, chain_hash, read_event, where
 from app.log.port import Log, Partition, Received, all_partitions, ends_of, read_all
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -73,8 +73,9 @@ async def audit(log: Log, deciders: Iterable[Decider], copies: Mapping[str, list
     """Read every event; hold it against chain, state topics, replies, and these copies by stream."""
     wrong: dict[str, str] = {}
     events = aggregates = 0
-    caused: dict[str, Event] = {}
-    first_reply, replies = await _replies(log)
+    caused: dict[str, str] = {}
+    replies = Replies()
+    await replies.read_on(log)
     for decider in deciders:
         before = await ends_of(log, await all_partitions(log, topics.events(decider.stream)))
         kept = [await _states(log, decider, before), *copies.get(decider.stream, [])]
@@ -83,16 +84,16 @@ async def audit(log: Log, deciders: Iterable[Decider], copies: Mapping[str, list
         async for received in read_all(log, topics.events(decider.stream)):
             count += 1
             event = auditor.take(received)
-            if event is not None and first_reply is not None and received.at >= first_reply:
-                caused.setdefault(event.causation_id, event)
+            if event is not None and replies.since is not None and received.at >= replies.since:
+                caused.setdefault(event.causation_id, event.id)
         auditor.finish()
         events, aggregates = events + count, aggregates + len(auditor.folded)
     # Replies that came while the events were read belong to some of them.
-    _, later = await _replies(log)
-    for command, event in caused.items():
-        if (found := max(replies[command], later[command])) != 1:
-            wrong.setdefault("reply", f"command {command} made {event.id} and has {found} replies, not 1")
-    return Audit(events, aggregates, sum(later.values()), wrong)
+    await replies.read_on(log)
+    for command, id in caused.items():
+        if (found := replies.accepting[command]) != 1:
+            wrong.setdefault("reply", f"command {command} made {id} and has {found} replies, not 1")
+    return Audit(events, aggregates, replies.accepting.total(), wrong)
 
 
 class Auditor:
@@ -109,21 +110,20 @@ class Auditor:
         except (Undecodable, ValueError) as error:
             self._tell("event", str(error))
             return None
-        here, folded = where(received), self.folded.setdefault(event.aggregate_id, Folded())
+        folded = self.folded.setdefault(event.aggregate_id, Folded())
         if event.version != folded.version + 1:
-            self._tell(
-                "version",
-                f"{here}: {event.aggregate_id} is at version {folded.version}, then comes {event.id}",
-            )
+            known = f"{event.aggregate_id} is at version {folded.version}, then comes {event.id}"
+            self._tell("version", f"{where(received)}: {known}")
         if chain_hash(folded.chain, received.headers, received.value or b"") != event.chain:
-            self._tell("chain", f"{here}: the chain is broken at {event.id}")
+            self._tell("chain", f"{where(received)}: the chain is broken at {event.id}")
         if folded.ended:
-            self._tell("terminal", f"{here}: {event.id} comes after the end of its aggregate")
+            self._tell("terminal", f"{where(received)}: {event.id} comes after the end of its aggregate")
         folded.version, folded.chain = event.version, event.chain
         try:
             folded.state = self._decider.evolve(folded.state, event.body, event.recorded)
         except Exception as error:  # noqa: BLE001 – a log with a wrong event is what this is for
-            self._tell("fold", f"{here}: {event.id} cannot follow what came before it: {error!r}")
+            why = f"{event.id} cannot follow what came before it: {error!r}"
+            self._tell("fold", f"{where(received)}: {why}")
         folded.ended = bool(getattr(folded.state, "ended", False))
         for copy in self._copies:
             self._compare(copy, event, folded, received)
@@ -157,29 +157,47 @@ class Auditor:
 
 
 async def _states(log: Log, decider: Decider, known_to: Mapping[Partition, int]) -> Copy:
-    """What the state topic keeps."""
-    found: dict[str, Kept] = {}
+    """What the state topic keeps: of each aggregate the last record, the others are decoded by nobody."""
+    last: dict[str, Received] = {}
     async for received in read_all(log, topics.state(decider.stream)):
         if received.key is None or received.key.startswith("!"):
             continue
         if received.value is None:
-            found.pop(received.key, None)
-            continue
-        aggregate = read_aggregate(decider, received.value)
-        found[received.key] = Kept(
-            received.key, aggregate.version, aggregate.state, where(received), aggregate.chain
-        )
+            last.pop(received.key, None)
+        else:
+            last[received.key] = received
+    found: dict[str, Kept] = {}
+    for key, received in last.items():
+        aggregate = read_aggregate(decider, received.value or b"")
+        found[key] = Kept(key, aggregate.version, aggregate.state, where(received), aggregate.chain)
     return Copy("the state topic", found, known_to)
 
 
-async def _replies(log: Log) -> tuple[datetime | None, Counter[str]]:
-    """Since when no reply is missing for its age, and how many first acceptances each command got."""
-    first: dict[Partition, datetime] = {}
-    found = Counter[str]()
-    async for received in read_all(log, topics.REPLIES):
-        since = LONG_AGO if received.offset == 0 else received.at  # from 0 on, nothing was too old yet
-        first.setdefault(received.partition, since)
-        reply = msgspec.json.decode(received.value or b"", type=Reply)
-        if reply.accepted and not reply.repeated:
-            found[reply.command_id] += 1
-    return max(first.values(), default=None), found
+class Answer(Struct, frozen=True):
+    """As much of a reply as is audited."""
+
+    command_id: str
+    accepted: bool
+    repeated: bool = False
+
+
+class Replies:
+    """How many first acceptances each command got, and since when no reply is missing for its age."""
+
+    def __init__(self) -> None:
+        self.since: datetime | None = None
+        self.accepting = Counter[str]()
+        self._next: dict[Partition, int] = {}
+
+    async def read_on(self, log: Log) -> None:
+        """Count the replies behind those counted before."""
+        decoder, first = msgspec.json.Decoder(Answer), dict[Partition, datetime]()
+        async for received in read_all(log, topics.REPLIES, self._next):
+            # From offset 0 on, nothing was too old yet.
+            first.setdefault(received.partition, received.at if received.offset else LONG_AGO)
+            answer = decoder.decode(received.value or b"")
+            if answer.accepted and not answer.repeated:
+                self.accepting[answer.command_id] += 1
+            self._next[received.partition] = received.offset + 1
+        if self.since is None:
+            self.since = max(first.values(), default=None)

@@ -86,14 +86,14 @@ class Reply(Struct, frozen=True):
 
 def timestamp(at: datetime) -> str:
     """RFC 3339, UTC, always with microseconds."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def headers(**attributes: str) -> Headers:
     """CloudEvents headers of these attributes, in the order given."""
     return (
         ("ce_specversion", b"1.0"),
-        *((f"ce_{name}", value.encode()) for name, value in attributes.items()),
+        *[(f"ce_{name}", value.encode()) for name, value in attributes.items()],
         ("content-type", b"application/json"),
     )
 
@@ -160,11 +160,8 @@ def event_record(
 def chain_hash(before: str, attributes: Headers, value: bytes) -> str:
     """The hash of an event, as the module's docstring says."""
     found = dict(attributes)
-    digest = hashlib.sha256()
-    for part in (before.encode(), *(found[name] for name in CHAINED), value):
-        digest.update(b"%d:" % len(part))
-        digest.update(part)
-    return digest.hexdigest()
+    parts = [before.encode(), *[found[name] for name in CHAINED], value]
+    return hashlib.sha256(b"".join([b"%d:%b" % (len(part), part) for part in parts])).hexdigest()
 
 
 def read_event(decider: Decider, received: Received) -> Event:

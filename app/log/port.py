@@ -181,10 +181,16 @@ async def ends_of(log: Log, partitions: Iterable[Partition]) -> dict[Partition, 
         await reader.close()
 
 
-async def read_all(log: Log, topic: str) -> AsyncIterator[Received]:
-    """Every committed record of a topic up to what is the end now, in the order of each partition."""
+async def read_all(
+    log: Log, topic: str, begin: Mapping[Partition, int] | None = None
+) -> AsyncIterator[Received]:
+    """Every committed record of a topic up to what is the end now, in the order of each partition.
+
+    `begin`: the offsets to begin at, where it is not the first record.
+    """
     partitions = await all_partitions(log, topic)
-    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST), follows=False)
+    places = {partition: (begin or {}).get(partition, Start.FIRST) for partition in partitions}
+    reader = await log.reader(places, follows=False)
     try:
         ends = {partition: await reader.end(partition) for partition in partitions}
         while any([await reader.position(partition) < end for partition, end in ends.items()]):

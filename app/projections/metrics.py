@@ -53,7 +53,8 @@ async def apply_queue(connection: Any, records: Iterable[Received]) -> list[str]
     """Keep each waiting job's place."""
     last = {record.key: record for record in records if record.key is not None}
     gone = [key for key, record in last.items() if record.value is None]
-    await connection.execute("DELETE FROM queue WHERE tuning_id = ANY($1::text[])", gone)
+    await connection.execute(QUERIES["leave_queue"], gone)
+    places: list[tuple[Any, ...]] = []
     for key, record in last.items():
         if record.value is not None:
             try:
@@ -61,11 +62,8 @@ async def apply_queue(connection: Any, records: Iterable[Received]) -> list[str]
             except msgspec.DecodeError as error:
                 logger.warning("queue_place_skipped", error=f"{where(record)}: {error}")
                 continue
-            await connection.execute(
-                "INSERT INTO queue VALUES ($1, $2, $3) ON CONFLICT (tuning_id) DO UPDATE "
-                "SET position = excluded.position, estimated_start = excluded.estimated_start",
-                key,
-                place.position,
-                place.estimated_start,
-            )
+            places.append((key, place.position, place.estimated_start))
+    if places:
+        columns = [list(column) for column in zip(*places, strict=True)]
+        await connection.execute(QUERIES["place"], *columns)
     return []

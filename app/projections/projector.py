@@ -101,7 +101,7 @@ async def catch_up(
 ) -> None:
     """Apply a partition's records up to the offset `end`; `on_applied` hears of each batch's size."""
     expected = await position(pool, partition)
-    reader = await log.reader({partition: expected})
+    reader = await log.reader({partition: expected}, follows=False)
     try:
         while await reader.position(partition) < end:
             if records := await reader.fetch(LARGEST_BATCH, POLL_SECONDS):

@@ -34,6 +34,7 @@ from app.settings import Settings
 TRANSACTIONAL_ID = GROUP = "tunesmith-scheduler"
 TICK_SECONDS = 0.25
 GATHER_SECONDS = 0.1  # a plan for a burst of creates, not one for each
+REST_AFTER_PLAN = 5  # times what it took: thousands of waiting jobs must not keep this loop busy with plans
 UNDECIDED_SECONDS = 10.0
 LONGEST_BACKOFF = timedelta(seconds=60)
 PAUSE_AFTER_ERROR = 1.0
@@ -94,14 +95,17 @@ async def _plan_on(settings: Settings, log: Log, stop: asyncio.Event) -> None:
         try:
             scheduler = Scheduler(settings, writer)
             await scheduler.read_up(reader, {source: await reader.end(source) for source in sources})
-            planned = 0.0
+            planned = took = 0.0
             while not stop.is_set():
                 heard = await reader.fetch(5_000, TICK_SECONDS)
                 scheduler.take(heard)
-                while heard and (wait := planned + GATHER_SECONDS - time.monotonic()) > 0:
-                    scheduler.take(await reader.fetch(5_000, wait))
+                gather = max(GATHER_SECONDS, took * REST_AFTER_PLAN)
+                if heard and (wait := planned + gather - time.monotonic()) > 0:
+                    await asyncio.sleep(wait)
+                    scheduler.take(await reader.fetch(5_000, 0))
                 planned = time.monotonic()
                 await scheduler.tick(planned, datetime.now(UTC))
+                took = time.monotonic() - planned
         finally:
             await reader.close()
     finally:
@@ -115,6 +119,7 @@ class Scheduler:
         self._writer = writer
         self._fleet = Fleet(settings.lease_seconds, settings.stall_seconds)
         self._live: dict[str, Tuning] = {}
+        self._waiting: dict[str, Waiting] = {}
         # Sent, and not yet seen decided: what was assigned, and the attempts given up.
         self._assigned: dict[str, tuple[Attempt, float]] = {}
         self._given_up: dict[str, tuple[Attempt, float]] = {}
@@ -139,6 +144,17 @@ class Scheduler:
             self._live.pop(tuning.id, None)
         else:
             self._live[tuning.id] = tuning
+        if tuning.ended or tuning.attempt is not None or tuning.status == "paused":
+            self._waiting.pop(tuning.id, None)
+        else:
+            self._waiting[tuning.id] = Waiting(
+                tuning.id,
+                tuning.priority,
+                tuning.created_at,
+                tuning.memory,
+                tuning.attempts + 1,
+                not_before(tuning),
+            )
         assigned, given_up = self._assigned.get(tuning.id), self._given_up.get(tuning.id)
         if assigned is not None and (tuning.ended or tuning.attempts >= assigned[0].number):
             del self._assigned[tuning.id]
@@ -154,18 +170,7 @@ class Scheduler:
         attempts = [tuning.attempt for tuning in self._live.values() if tuning.attempt is not None]
         attempts += [attempt for attempt, _ in self._assigned.values()]
         taken = {(attempt.worker, attempt.session, attempt.slot) for attempt in attempts}
-        waiting = [
-            Waiting(
-                tuning.id,
-                tuning.priority,
-                tuning.created_at,
-                tuning.memory,
-                tuning.attempts + 1,
-                not_before(tuning),
-            )
-            for tuning in self._live.values()
-            if tuning.attempt is None and tuning.status != "paused" and tuning.id not in self._assigned
-        ]
+        waiting = [one for id, one in self._waiting.items() if id not in self._assigned]
         made = plan(waiting, self._fleet.free_slots(taken, now), wall)
         for assignment in made.assignments:
             slot = assignment.slot

@@ -53,7 +53,7 @@ def plan(waiting: Sequence[Waiting], slots: Sequence[FreeSlot], now: datetime) -
     assignments: list[Assignment] = []
     places: dict[str, int] = {}
     for one in sorted(waiting, key=lambda one: (-one.priority, one.created_at, one.tuning_id)):
-        ripe = one.not_before is None or one.not_before <= now
+        ripe = bool(free) and (one.not_before is None or one.not_before <= now)
         chosen = next((slot for slot in free if slot.memory >= one.memory), None) if ripe else None
         if chosen is None:
             places[one.tuning_id] = len(places) + 1

@@ -17,3 +17,12 @@ ON CONFLICT (tuning_id) DO UPDATE SET
     END,
     updated_at = excluded.updated_at
 WHERE tuning_progress.attempt <= excluded.attempt;
+
+-- name: place
+INSERT INTO queue (tuning_id, position, estimated_start)
+SELECT * FROM unnest($1::text[], $2::int[], $3::timestamptz[])
+ON CONFLICT (tuning_id) DO UPDATE SET
+    position = excluded.position, estimated_start = excluded.estimated_start;
+
+-- name: leave_queue
+DELETE FROM queue WHERE tuning_id = ANY($1::text[]);
