@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from uuid import uuid4
 
 import structlog
@@ -28,9 +29,20 @@ class Recovered(Struct, frozen=True):
     next_offset: int
 
 
-async def serve_partition(log: Log, decider: Decider, index: int, stop: asyncio.Event) -> None:
+def _told_nobody(_: int) -> None:
+    pass
+
+
+async def serve_partition(
+    log: Log,
+    decider: Decider,
+    index: int,
+    stop: asyncio.Event,
+    decided_up_to: Callable[[int], None] = _told_nobody,
+) -> None:
     """Write this partition until `stop` or an error; after an error nothing of this call may be used again.
 
+    `decided_up_to` hears the next command's offset after each commit.
     Raises `Fenced` when another writer took over, any other `LogError` when the outcome is not known.
     """
     writer = await log.transactional_writer(f"tunesmith-{decider.stream}-{index}")  # fences the predecessor
@@ -39,7 +51,8 @@ async def serve_partition(log: Log, decider: Decider, index: int, stop: asyncio.
         commands = Partition(topics.commands(decider.stream), index)
         reader = await log.reader({commands: recovered.next_offset})
         try:
-            await _decide_all(log, decider, writer, reader, recovered.states, stop)
+            decided_up_to(recovered.next_offset)
+            await _decide_all(log, decider, writer, reader, recovered.states, stop, decided_up_to)
         finally:
             await reader.close()
     finally:
@@ -81,6 +94,7 @@ async def _decide_all(
     reader: Reader,
     states: dict[str, bytes],
     stop: asyncio.Event,
+    decided_up_to: Callable[[int], None],
 ) -> None:
     replies = await log.partition_count(topics.REPLIES)
     while not stop.is_set():
@@ -89,3 +103,4 @@ async def _decide_all(
             batch = decide_batch(decider, states, commands, replies)
             await writer.commit(batch.records)
             states.update(batch.states)
+            decided_up_to(batch.next_offset)

@@ -20,6 +20,7 @@ GROUP = "tunesmith-command-handler"
 FAILURES_BEFORE_EXIT = 8
 FIRST_BACKOFF = 0.1
 LONGEST_BACKOFF = 5.0
+PUBLISH_SECONDS = 5.0
 
 logger = structlog.get_logger("command_handler")
 
@@ -33,7 +34,9 @@ async def serve(log: Log, stop: asyncio.Event, streams: Iterable[str] = STREAMS)
     deciders = {topics.commands(name): STREAMS[name] for name in streams}
     membership = await log.join(GROUP, deciders)
     writing: dict[Partition, asyncio.Task[None]] = {}
+    positions: dict[Partition, int] = {}
     fenced = asyncio.Event()
+    publishing = asyncio.create_task(_publish(membership, positions))
     try:
         while not stop.is_set():
             owned = await _next_ownership(membership, writing, fenced, stop)
@@ -45,13 +48,25 @@ async def serve(log: Log, stop: asyncio.Event, streams: Iterable[str] = STREAMS)
                 logger.info("partition_left", topic=partition.topic, partition=partition.number)
             for partition in sorted(owned - set(writing)):
                 writing[partition] = asyncio.create_task(
-                    _write(log, deciders[partition.topic].stream, partition, stop, fenced),
+                    _write(log, deciders[partition.topic].stream, partition, stop, fenced, positions),
                     name=f"write {partition}",
                 )
     finally:
         stop.set()
         await _end(list(writing.values()), gently=True)
+        await _end([publishing])
+        await membership.publish(positions)
         await membership.close()
+
+
+async def _publish(membership: Membership, positions: dict[Partition, int]) -> None:
+    """Let lag monitors see where the partitions are; what is told here is read by nobody of ours."""
+    told: dict[Partition, int] = {}
+    while True:
+        await asyncio.sleep(PUBLISH_SECONDS)
+        if positions != told:
+            told = positions.copy()
+            await membership.publish(told)
 
 
 async def _next_ownership(
@@ -85,14 +100,23 @@ async def _next_ownership(
 
 
 async def _write(
-    log: Log, stream: str, partition: Partition, stop: asyncio.Event, fenced: asyncio.Event
+    log: Log,
+    stream: str,
+    partition: Partition,
+    stop: asyncio.Event,
+    fenced: asyncio.Event,
+    positions: dict[Partition, int],
 ) -> None:
     """Write one partition, from the fence on again after every error but being fenced."""
+
+    def decided_up_to(offset: int) -> None:
+        positions[partition] = offset
+
     failures = 0
     while not stop.is_set():
         started = asyncio.get_running_loop().time()
         try:
-            await serve_partition(log, STREAMS[stream], partition.number, stop)
+            await serve_partition(log, STREAMS[stream], partition.number, stop, decided_up_to)
         except Fenced as error:
             logger.warning("fenced", stream=stream, partition=partition.number, error=str(error))
             fenced.set()

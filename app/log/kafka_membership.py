@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -17,6 +18,9 @@ HEARTBEAT_INTERVAL_MS = 500
 REBALANCE_TIMEOUT_MS = 10_000
 POLL_SECONDS = 0.5
 CLOSE_WITHIN = 5.0
+PUBLISH_WITHIN = 2.0
+
+logger = structlog.get_logger("log")
 
 
 class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -86,6 +90,16 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._failure = None
         self._tell(frozenset())
         await self.start()
+
+    async def publish(self, positions: Mapping[Partition, int]) -> None:
+        ours = {TopicPartition(*one): offset for one, offset in positions.items() if one in self._owned}
+        if self._consumer is None or not ours:
+            return
+        try:
+            async with asyncio.timeout(PUBLISH_WITHIN):
+                await self._consumer.commit(ours)
+        except (KafkaError, OSError, TimeoutError) as error:
+            logger.debug("lag_not_published", group=self._group, error=repr(error))
 
     async def close(self) -> None:
         await self._leave()

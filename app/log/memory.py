@@ -206,6 +206,9 @@ class MemoryMembership:
         self._news.clear()
         return self._owned
 
+    async def publish(self, positions: Mapping[Partition, int]) -> None:
+        """Nobody monitors memory."""
+
     async def rejoin(self) -> None:
         await self.close()
         self._log._members.setdefault(self._group, []).append(self)

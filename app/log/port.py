@@ -137,6 +137,10 @@ class Membership(Protocol):
         """Leave and join again: what is owned afterwards was assigned anew."""
         ...
 
+    async def publish(self, positions: Mapping[Partition, int]) -> None:
+        """Tell monitors of the group's lag how far it is. Nobody relies on it; failing is no error."""
+        ...
+
     async def close(self) -> None: ...
 
 

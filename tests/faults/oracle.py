@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import asyncpg
@@ -48,14 +48,21 @@ async def answered(log: Log, sent: Iterable[Sent], within: float = ANSWERED_WITH
         await reader.close()
 
 
-async def log_is_true(log: Log, load: Load, decider: Decider = TUNINGS) -> None:
-    """Every acknowledged command took effect exactly once, as the deciders by themselves would have it."""
+async def log_is_true(
+    log: Log, load: Load, decider: Decider = TUNINGS, *, others: Collection[str] = ()
+) -> None:
+    """Every acknowledged command took effect exactly once, as the deciders by themselves would have it.
+
+    `others` are aggregates that somebody else sent commands to.
+    """
     await answered(log, load.sent)
     found = await audit(log, STREAMS.values(), {})
     assert found.wrong == {}
     events = [read_event(decider, one) async for one in read_all(log, topics.events(decider.stream))]
     made: dict[str, list[Event]] = {}
     for event in events:
+        if event.aggregate_id in others:
+            continue
         made.setdefault(event.causation_id, []).append(event)
     told = Counter((one.command_id, one.accepted) for one in await replies(log) if not one.repeated)
     for id, expected in _expected(load.sent, decider).items():

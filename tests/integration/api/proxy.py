@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Forwards connections to `host:port`, unless it is told not to."""
+    """Forwards connections to `there`, which may move, unless it is told not to."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._there = host, port
+        self.there = host, port
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -30,7 +30,7 @@ class Proxy:
         await self._server.wait_closed()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(*self._there)
+        there_reader, there_writer = await asyncio.open_connection(*self.there)
         self._open |= {writer, there_writer}
         await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
         self._open -= {writer, there_writer}
