@@ -30,11 +30,13 @@ async def load(log: KafkaLog) -> AsyncIterator[Load]:
 
 @asynccontextmanager
 async def projecting(log: Log, dsn: str) -> AsyncIterator[None]:
-    """A projector, until the context ends."""
+    """A projector with a read model to serve, until the context ends."""
     stop = asyncio.Event()
-    await read_model.prepare(dsn)
     serving = asyncio.create_task(read_model.serve(log, dsn, stop))
     try:
+        async with asyncio.timeout(30):
+            while not serving.done() and not await read_model.is_current(dsn):
+                await asyncio.sleep(0.02)
         yield
     finally:
         stop.set()
