@@ -26,7 +26,7 @@ from app.domain.decider import Recorded
 from app.domain.ids import derive_id
 from app.domain.tunings import TUNINGS, Attempt, AttemptLost, Created, Dispatched
 from app.log import topics
-from app.log.aggregates import CURSOR_KEY, REMEMBERED_COMMANDS, Aggregate, Cursor, Decided
+from app.log.aggregates import CURSOR_KEY, REMEMBERED_COMMANDS, Aggregate, Cursor, Decided, state_record
 from app.log.codec import encode
 from app.log.kafka import KafkaLog
 from app.log.port import Partition, Record
@@ -36,7 +36,7 @@ from benchmarks.report import median, table, written
 from benchmarks.servers import run, running_broker, topic
 
 GOAL = 1.5
-SEGMENT_BYTES = 2**19
+SEGMENT_BYTES = 2**20
 COMPACTED_WITHIN = 300.0
 SLACK = 1.1
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -141,7 +141,7 @@ def states(jobs: int, events: int, partition: int) -> Iterator[Record]:
             decided = Decided(f"cmd-{uuid4().hex}", version)
             recent = (*before.recent, decided)[-REMEMBERED_COMMANDS:]
             held[id] = replace(before, version=version, at=at, recent=recent, state=state)
-            yield Record(topics.state(TUNINGS.stream), id, encode(held[id]), partition=partition)
+            yield state_record(TUNINGS, id, encode(held[id]), partition)
     yield _control(CURSOR_KEY, Cursor(jobs * events), partition)
 
 
@@ -164,7 +164,7 @@ async def _taken(log: KafkaLog, partition: int, jobs: int) -> float:
     """Milliseconds from the fence until commands can be read, as `serve_partition` does it."""
     began = time.perf_counter()
     writer = await log.transactional_writer(f"tunesmith-{TUNINGS.stream}-{partition}")
-    recovered = await recover(log, writer, TUNINGS.stream, partition)
+    recovered = await recover(log, writer, TUNINGS, partition)
     reader = await log.reader({Partition(topics.commands(TUNINGS.stream), partition): recovered.next_offset})
     seconds = time.perf_counter() - began
     await reader.close()

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
+import pytest
+import structlog
+from msgspec.structs import replace
+
+from app.command_handler.folding import NotFolded
 from app.command_handler.partition import recover, serve_partition
-from app.domain.files import FILES, DeleteFile, RecordCheck, RegisterFile
-from app.log.port import Fenced, Log
+from app.domain.decider import Decider, Recorded
+from app.domain.files import FILES, DeleteFile, File, RecordCheck, RegisterFile, evolve
+from app.log import topics
+from app.log.aggregates import Aggregate, of_this_schema, read_aggregate, state_record
+from app.log.audit import audit
+from app.log.codec import encode
+from app.log.port import Fenced, Log, read_all
 from tests.handling import events_of, handling, replies_to, send
 
 REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "files/a", "hash")
@@ -53,7 +66,7 @@ class HandlerContract:
         await send(log, FILES, names[0], REGISTER)
         await replies_to(log, 1)
         second = await log.transactional_writer(f"tunesmith-files-{index}")
-        recovered = await recover(log, second, "files", index)
+        recovered = await recover(log, second, FILES, index)
         assert set(recovered.states) == {names[0]}
         await send(log, FILES, names[1], REGISTER)
         try:
@@ -75,6 +88,68 @@ class HandlerContract:
         assert sorted(event.id for event in events) == sorted(
             f"file-{n}:{v}" for n in range(20) for v in (1, 2)
         )
+
+    async def test_states_that_another_version_folded_are_folded_anew_once(self, log: Log) -> None:
+        async with handling_as(log, OLDER):
+            await send(log, FILES, "file-a", REGISTER, CHECK)
+            await send(log, FILES, "file-b", REGISTER)
+            await replies_to(log, 3)
+        for _ in range(2):
+            with structlog.testing.capture_logs() as logged:
+                async with handling(log):
+                    await partitions_taken(logged, 3)
+            folded = sum(line["aggregates"] for line in logged if line["event"] == "states_folded_anew")
+            kept = {
+                one.key: read_aggregate(FILES, one.value or b"").state
+                async for one in read_all(log, topics.state("files"))
+                if of_this_schema(FILES, one) and not (one.key or "").startswith("!")
+            }
+            assert {id: file.rows for id, file in kept.items()} == {"file-a": 4, "file-b": None}
+            assert (await audit(log, [FILES], {})).wrong == {}
+            if not folded:
+                break
+        else:
+            raise AssertionError("what was folded anew was not kept")
+        async with handling(log):
+            await send(log, FILES, "file-a", CHECK, ids=["cmd-file-a-1"])  # decided by the older version
+            await send(log, FILES, "file-a", DeleteFile(), ids=["cmd-delete"])
+            assert [reply.repeated for reply in (await replies_to(log, 5))[3:]] == [True, False]
+        assert (await audit(log, [FILES], {})).wrong == {}
+
+    async def test_what_the_events_do_not_lead_to_is_not_decided_on(self, log: Log) -> None:
+        writer = await log.transactional_writer("tunesmith-files-0")
+        lost = Aggregate("file-lost", 1, "f" * 64, state=None)
+        await writer.commit([replace(state_record(OLDER, lost.id, encode(lost), 0), partition=0)])
+        await writer.close()
+        with pytest.raises(NotFolded, match=r"knows version 1 of file-lost, its events lead to version 0"):
+            await serve_partition(log, FILES, 0, asyncio.Event())
+
+
+def older_evolve(file: File | None, event: Any, recorded: Recorded) -> File:
+    """A version that did not yet count rows."""
+    return replace(evolve(file, event, recorded), rows=None)
+
+
+OLDER = replace(FILES, folding=0, evolve=older_evolve)
+
+
+@asynccontextmanager
+async def handling_as(log: Log, decider: Decider) -> AsyncIterator[None]:
+    """A command handler of another version."""
+    stop = asyncio.Event()
+    serving = [asyncio.create_task(serve_partition(log, decider, index, stop)) for index in range(3)]
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.gather(*serving)
+
+
+async def partitions_taken(logged: Sequence[Any], count: int) -> None:
+    """Wait until a handler that logs there has taken so many partitions."""
+    async with asyncio.timeout(20):
+        while [line["event"] for line in logged].count("partition_taken") < count:
+            await asyncio.sleep(0.02)
 
 
 async def keys_of_partition(log: Log, index: int, count: int) -> list[str]:

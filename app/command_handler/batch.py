@@ -20,6 +20,7 @@ from app.log.aggregates import (
     Cursor,
     Decided,
     read_aggregate,
+    state_record,
 )
 from app.log.codec import (
     Command,
@@ -84,7 +85,7 @@ def decide_batch(
         records.append(reply_record(reply, noun=decider.noun, partition=partition % replies))
     encoded = {id: encode(aggregate) for id, aggregate in touched.items()}
     state_topic, next_offset = topics.state(decider.stream), commands[-1].offset + 1
-    records += [Record(state_topic, id, value, partition=partition) for id, value in encoded.items()]
+    records += [state_record(decider, id, value, partition) for id, value in encoded.items()]
     records.append(Record(state_topic, CURSOR_KEY, encode(Cursor(next_offset)), partition=partition))
     return Batch(records, encoded, next_offset)
 

@@ -10,9 +10,10 @@ import structlog
 from msgspec import Struct, json
 
 from app.command_handler.batch import decide_batch
+from app.command_handler.folding import fold_anew
 from app.domain.decider import Decider
 from app.log import topics
-from app.log.aggregates import CURSOR_KEY, OWNER_KEY, Cursor
+from app.log.aggregates import CURSOR_KEY, OWNER_KEY, Cursor, of_this_schema
 from app.log.codec import encode
 from app.log.port import Log, Partition, Reader, Record, Start, TransactionalWriter
 
@@ -47,7 +48,7 @@ async def serve_partition(
     """
     writer = await log.transactional_writer(f"tunesmith-{decider.stream}-{index}")  # fences the predecessor
     try:
-        recovered = await recover(log, writer, decider.stream, index)
+        recovered = await recover(log, writer, decider, index)
         commands = Partition(topics.commands(decider.stream), index)
         reader = await log.reader({commands: recovered.next_offset})
         try:
@@ -59,13 +60,17 @@ async def serve_partition(
         await writer.close()
 
 
-async def recover(log: Log, writer: TransactionalWriter, stream: str, index: int) -> Recovered:
-    """Write a barrier, then read the state topic until past it: nothing older can come behind."""
-    there = Partition(topics.state(stream), index)
+async def recover(log: Log, writer: TransactionalWriter, decider: Decider, index: int) -> Recovered:
+    """Write a barrier, then read the state topic until past it: nothing older can come behind.
+
+    States of another schema than this version's are folded anew from the events.
+    """
+    there = Partition(topics.state(decider.stream), index)
     owner = Record(there.topic, OWNER_KEY, encode({"owner": uuid4().hex}), partition=index)
     [barrier] = await writer.commit([owner])
     reader = await log.reader({there: Start.FIRST})
     states: dict[str, bytes] = {}
+    old: set[str] = set()
     next_offset = 0
     try:
         passed = False
@@ -79,10 +84,17 @@ async def recover(log: Log, writer: TransactionalWriter, stream: str, index: int
                         states.pop(record.key, None)
                     else:
                         states[record.key] = record.value
+                        (old.discard if of_this_schema(decider, record) else old.add)(record.key)
     finally:
         await reader.close()
+    if old := old & states.keys():
+        states |= await fold_anew(log, writer, decider, index, {id: states[id] for id in old})
     logger.info(
-        "partition_taken", stream=stream, partition=index, aggregates=len(states), next_offset=next_offset
+        "partition_taken",
+        stream=decider.stream,
+        partition=index,
+        aggregates=len(states),
+        next_offset=next_offset,
     )
     return Recovered(states, next_offset)
 

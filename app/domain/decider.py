@@ -52,7 +52,7 @@ class Decider(Struct, frozen=True):
 
     `decide(state, command, context)` gives `Accepted` or `Rejection`; `evolve(state, event, recorded)` gives
     the next state. The state is None before the first event. `commands` and `events` map wire types to
-    classes.
+    classes. `folding` is raised when `evolve` makes another state of the same events, in the same fields.
     """
 
     stream: str
@@ -62,6 +62,7 @@ class Decider(Struct, frozen=True):
     events: dict[str, type]
     decide: Callable[[Any, Any, Context], Accepted | Rejection]
     evolve: Callable[[Any, Any, Recorded], Any]
+    folding: int = 1
 
     def wire_type(self, message: Any) -> str:
         """The `ce_type` of a command or event: `tunesmith.tuning.epoch_completed.v1`."""

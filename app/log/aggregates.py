@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -10,10 +11,13 @@ import msgspec
 from msgspec import Struct
 
 from app.domain.decider import Decider
+from app.log import topics
 from app.log.codec import FIRST_CHAIN
+from app.log.port import Received, Record
 
 REMEMBERED_COMMANDS = 64
 
+SCHEMA_HEADER = "tunesmith_state_schema"
 OWNER_KEY = "!owner"
 CURSOR_KEY = "!cursor"
 
@@ -44,6 +48,40 @@ class Cursor(Struct, frozen=True):
     """Offset of the next command to be decided."""
 
     next_offset: int
+
+
+def state_record(decider: Decider, id: str, value: bytes, partition: int) -> Record:
+    """An encoded aggregate as the state topic keeps it: with the schema of its state."""
+    schema = state_schema(decider).encode()
+    return Record(topics.state(decider.stream), id, value, ((SCHEMA_HEADER, schema),), partition)
+
+
+def of_this_schema(decider: Decider, received: Received) -> bool:
+    """Whether a record's state was folded by a version of the code that makes the same states."""
+    return received.header(SCHEMA_HEADER) == state_schema(decider)
+
+
+def state_schema(decider: Decider) -> str:
+    """A short name of the states' shape and of how they are folded; another shape, another name."""
+    return _schema(decider.state, decider.folding)
+
+
+@cache
+def _schema(state: type, folding: int) -> str:
+    shape = _without_prose(msgspec.json.schema(state))
+    return hashlib.sha256(msgspec.json.encode((folding, shape), order="deterministic")).hexdigest()[:16]
+
+
+def _without_prose(schema: Any) -> Any:
+    """A JSON schema without its descriptions: they come from docstrings and change no state."""
+    if isinstance(schema, dict):
+        prose = isinstance(schema.get("description"), str)
+        return {
+            name: _without_prose(part)
+            for name, part in schema.items()
+            if not (prose and name == "description")
+        }
+    return [_without_prose(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def read_aggregate(decider: Decider, value: bytes) -> Aggregate:

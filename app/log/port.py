@@ -194,9 +194,15 @@ async def read_all(
     """
     partitions = await all_partitions(log, topic)
     places = {partition: (begin or {}).get(partition, Start.FIRST) for partition in partitions}
+    async for received in read_from(log, places):
+        yield received
+
+
+async def read_from(log: Log, places: Mapping[Partition, int | Start]) -> AsyncIterator[Received]:
+    """Every committed record of these partitions from there on, up to what is their end now."""
     reader = await log.reader(places, follows=False)
     try:
-        ends = {partition: await reader.end(partition) for partition in partitions}
+        ends = {partition: await reader.end(partition) for partition in places}
         while any([await reader.position(partition) < end for partition, end in ends.items()]):
             for received in await reader.fetch(LARGEST_FETCH, FETCH_SECONDS):
                 if received.offset < ends[received.partition]:

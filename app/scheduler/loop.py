@@ -7,13 +7,14 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import structlog
 
 from app.domain.ids import derive_id
 from app.domain.tunings import TUNINGS, AssignAttempt, Attempt, ReportLost, Tuning
 from app.log import topics
 from app.log.aggregates import read_aggregate
-from app.log.codec import command_record
+from app.log.codec import command_record, where
 from app.log.port import (
     Log,
     LogError,
@@ -137,7 +138,11 @@ class Scheduler:
                 if (heartbeat := read_heartbeat(record)) is not None:
                     self._fleet.hear(heartbeat, time.monotonic())
             elif record.key is not None and not record.key.startswith("!") and record.value is not None:
-                self._take_tuning(read_aggregate(TUNINGS, record.value).state)
+                try:
+                    self._take_tuning(read_aggregate(TUNINGS, record.value).state)
+                except msgspec.DecodeError as error:
+                    # Of another version; the command handler of this one writes it anew.
+                    logger.warning("state_skipped", error=f"{where(record)}: {error}")
 
     def _take_tuning(self, tuning: Tuning) -> None:
         if tuning.ended:
