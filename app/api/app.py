@@ -13,7 +13,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
-from app.api import adapters, docs, files, models, operations, tunings
+from app.api import adapters, docs, files, history, models, operations, tunings
 from app.api.commands import Commands
 from app.api.edge import edge
 from app.api.errors import HANDLERS
@@ -29,7 +29,15 @@ POOL_SIZE = 10
 def create_app(service: Service, fleet: Fleet, log: Log) -> ASGIApp:
     """The app over its dependencies, with its edge: around all of it, for unknown routes have answers too."""
     app = Litestar(
-        [*tunings.ROUTES, *adapters.ROUTES, *files.ROUTES, *models.ROUTES, *operations.ROUTES, *docs.ROUTES],
+        [
+            *tunings.ROUTES,
+            *history.ROUTES,
+            *adapters.ROUTES,
+            *files.ROUTES,
+            *models.ROUTES,
+            *operations.ROUTES,
+            *docs.ROUTES,
+        ],
         exception_handlers=HANDLERS,
         openapi_config=OpenAPIConfig(
             title="Tunesmith", version="1", path="/openapi", render_plugins=[JsonRenderPlugin(path="/json")]

@@ -13,6 +13,7 @@ from litestar.params import FromPath
 
 from app.api.decisions import decided, idempotency_key
 from app.api.errors import ApiError, Fault, invalid, missing
+from app.api.history import as_it_was, asked_of_the_past
 from app.api.limits import take_create
 from app.api.requests import TuningRequest, is_count, json_object, page_of, read_fields
 from app.api.service import Service
@@ -167,8 +168,10 @@ def _file(id: str | None, state: str | None, param: str, faults: list[Fault]) ->
 
 @get("/v1/tunings.get/{id:str}", operation_id="getTuning")
 async def retrieve(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
-    """One tuning as the read model has it."""
+    """One tuning as it is, or as it was at `as_of_version` or `as_of`, Unix seconds or RFC 3339."""
     session = await opened(request, "read")
+    if asked_of_the_past(request.query_params):
+        return await as_it_was(session, id, request.query_params)
     return _view(await tuning_row(session.service, session.caller.account_id, id))
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from app.domain.files import File
 from app.domain.models import BaseModel
-from app.domain.tunings import Tuning
+from app.domain.tunings import Failure, Tuning
 from app.log.metrics import Step
 
 
@@ -56,15 +56,18 @@ def tuning_view(
         "metrics": _metrics(tuning, last_step),
         "result_files": [file.id for file in tuning.result_files],
         "fine_tuned_model": tuning.fine_tuned_model,
-        "error": {
-            "type": "invalid_request_error" if failure.blame == "user" else "server_error",
-            "code": failure.code,
-            "message": failure.message,
-            "param": failure.param,
-            "retryable": failure.retryable,
-        }
-        if failure
-        else None,
+        "error": failure_view(failure) if failure else None,
+    }
+
+
+def failure_view(failure: Failure) -> dict[str, Any]:
+    """Why a tuning failed."""
+    return {
+        "type": "invalid_request_error" if failure.blame == "user" else "server_error",
+        "code": failure.code,
+        "message": failure.message,
+        "param": failure.param,
+        "retryable": failure.retryable,
     }
 
 

@@ -1,4 +1,4 @@
-"""`log`: tail, verify."""
+"""`log`: tail, replay, verify."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.attached import DataDir, attached, finished
+from app.cli.attached import DataDir, attached, fail, finished
 
 if TYPE_CHECKING:
     from app.log.audit import Audit
@@ -45,6 +45,54 @@ def tail(
             await reader.close()
 
     finished(work())
+
+
+@app.command("replay")
+def replay(
+    id: Annotated[str, typer.Argument(help="A tuning's id; of a file, a model or an account as well.")],
+    version: Annotated[
+        int | None, typer.Option(help="Only up to this version, and the state at it.", min=1)
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Only up to this time, RFC 3339 or Unix seconds, and the state then.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Print what happened to a job, event by event, and the state that the events make."""
+    import msgspec
+
+    from app.domain.streams import STREAMS
+    from app.log.codec import Undecodable, timestamp
+    from app.log.history import history_of, moment, past
+    from app.log.kafka import KafkaLog
+
+    found = attached(data_dir)
+    try:
+        until = moment(at) if at is not None else None
+        history = finished(history_of(KafkaLog(found.kafka or ""), STREAMS.values(), id))
+    except (ValueError, Undecodable) as error:
+        fail(str(error))
+    if history is None:
+        fail(f"the log has no event of {id!r}")
+    decider, events = history
+    last = events[-1]
+    if version is not None and version > last.version:
+        fail(f"{id} is at version {last.version}; there is no version {version} yet")
+    then = past(decider, events, version=version, at=until)
+    if then is None:
+        fail(f"{id} did not exist then; its first event is of {timestamp(events[0].at)}")
+    shown = [event for event in events if event.version <= then.version]
+    if as_json:
+        whole = {"id": id, "stream": decider.stream, "version": then.version, "at": then.at}
+        print(msgspec.json.encode(whole | {"state": then.state, "events": shown}).decode())
+        return
+    for event in shown:
+        body = msgspec.json.encode(event.body).decode()
+        kind = event.type.split(".")[2]
+        print(f"{event.version:>4}  {timestamp(event.at)}  {kind:<16}  {event.actor}  {body}")
+    print(f"\nthe state at version {then.version}, {timestamp(then.at)}:")
+    print(msgspec.json.format(msgspec.json.encode(then.state)).decode())
 
 
 @app.command("verify")

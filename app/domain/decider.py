@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -82,6 +82,14 @@ def wire_type(noun: str, kind: type, schema: int = 1) -> str:
 def wire_types(noun: str, *kinds: type) -> dict[str, type]:
     """The classes by their wire type."""
     return {wire_type(noun, kind): kind for kind in kinds}
+
+
+def fold(decider: Decider, history: Iterable[tuple[Any, Recorded]]) -> Any:
+    """The state that these events make, from an aggregate's first on; None without any."""
+    state = None
+    for event, recorded in history:
+        state = decider.evolve(state, event, recorded)
+    return state
 
 
 def not_found(noun: str, context: Context) -> Rejection:

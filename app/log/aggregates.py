@@ -63,13 +63,18 @@ def of_this_schema(decider: Decider, received: Received) -> bool:
 
 def state_schema(decider: Decider) -> str:
     """A short name of the states' shape and of how they are folded; another shape, another name."""
-    return _schema(decider.state, decider.folding)
+    return _schema(decider.folding, decider.state)
+
+
+def event_schema(decider: Decider) -> str:
+    """A short name of the events' shapes."""
+    return _schema(*decider.events, *decider.events.values())
 
 
 @cache
-def _schema(state: type, folding: int) -> str:
-    shape = _without_prose(msgspec.json.schema(state))
-    return hashlib.sha256(msgspec.json.encode((folding, shape), order="deterministic")).hexdigest()[:16]
+def _schema(*parts: int | str | type) -> str:
+    shapes = [_without_prose(msgspec.json.schema(p)) if isinstance(p, type) else p for p in parts]
+    return hashlib.sha256(msgspec.json.encode(shapes, order="deterministic")).hexdigest()[:16]
 
 
 def _without_prose(schema: Any) -> Any:

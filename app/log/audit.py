@@ -7,6 +7,7 @@ events that were there before are held against what is kept: nothing of them may
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from msgspec import Struct
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.aggregates import Aggregate, of_this_schema, read_aggregate
-from app.log.codec import FIRST_CHAIN, Event, Undecodable, chain_hash, read_event, where
+from app.log.codec import FIRST_CHAIN, Event, Undecodable, chain_hash, encode, read_event, where
 from app.log.port import Log, Partition, Received, all_partitions, ends_of, read_all
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -27,6 +28,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 class Kept(Struct, frozen=True):
     """An aggregate as something keeps it: `place` names that; `chain` is None where none is kept.
 
+    `history` is the digest of the events as they are kept there, None where they are not.
     `foreign`: another version of the code folded the state, which is not compared.
     """
 
@@ -35,6 +37,7 @@ class Kept(Struct, frozen=True):
     state: Any
     place: str
     chain: str | None = None
+    history: str | None = None
     foreign: bool = False
 
 
@@ -71,6 +74,13 @@ class Folded(Struct):
     chain: str = FIRST_CHAIN
     state: Any = None
     ended: bool = False
+    history: str = ""
+
+
+def history_digest(before: str, version: int, type: str, at: datetime, actor: str, body: bytes) -> str:
+    """The digest of an aggregate's events up to this one; `before` is that of the events before it."""
+    parts = (before, version, type, at, actor)
+    return hashlib.sha256(msgspec.json.encode(parts) + body).hexdigest()
 
 
 async def audit(log: Log, deciders: Iterable[Decider], copies: Mapping[str, list[Copy]]) -> Audit:
@@ -105,6 +115,9 @@ class Auditor:
 
     def __init__(self, decider: Decider, copies: Iterable[Copy], wrong: dict[str, str]) -> None:
         self._decider, self._copies, self._wrong = decider, list(copies), wrong
+        self._histories = any(
+            kept.history is not None for copy in self._copies for kept in copy.aggregates.values()
+        )
         self.folded: dict[str, Folded] = {}
 
     def take(self, received: Received) -> Event | None:
@@ -129,6 +142,9 @@ class Auditor:
             why = f"{event.id} cannot follow what came before it: {error!r}"
             self._tell("fold", f"{where(received)}: {why}")
         folded.ended = bool(getattr(folded.state, "ended", False))
+        if self._histories:
+            type, body = self._decider.wire_type(event.body), encode(event.body)
+            folded.history = history_digest(folded.history, event.version, type, event.at, event.actor, body)
         for copy in self._copies:
             self._compare(copy, event, folded, received)
         return event
@@ -148,6 +164,8 @@ class Auditor:
                 event.aggregate_id, event.version, folded.state
             ):
                 self._tell(copy.place, f"{kept.place} is not what the events up to {event.id} make")
+            elif kept.history not in (None, folded.history):
+                self._tell(copy.place, f"{kept.place} has other events than those up to {event.id}")
 
     def finish(self) -> None:
         """What is kept of events that are not there: the log was cut off."""
@@ -157,6 +175,8 @@ class Auditor:
                 if kept.version > folded.version:
                     known = f"{kept.place} knows version {kept.version} of {kept.id}"
                     self._tell("cut off", f"{known}, its events end at {folded.version}")
+                elif folded.version == 0:
+                    self._tell(copy.place, f"{kept.place} belongs to no event")
 
     def _tell(self, kind: str, sentence: str) -> None:
         self._wrong.setdefault(kind, sentence)

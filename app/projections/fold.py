@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -35,12 +35,21 @@ class Row(Struct, frozen=True):
     state: Any
 
 
+class Beside(Struct, frozen=True):
+    """A further table that an aggregate's state makes rows of; the column `owner` holds its id."""
+
+    table: str
+    owner: str
+    rows: Callable[[Row], list[tuple[Any, ...]]]
+
+
 class Folded(Struct, frozen=True):
-    """A stream's decider and how its aggregates become rows."""
+    """A stream's decider, how its aggregates become rows, and the table that its events themselves go to."""
 
     decider: Decider
     columns: Callable[[Row], tuple[Any, ...]]
-    beside: Callable[[Connection, Sequence[Row]], Coroutine[Any, Any, None]] | None = None
+    beside: tuple[Beside, ...] = ()
+    history: str | None = None
 
 
 async def apply_events(connection: Connection, folded: Folded, records: Iterable[Received]) -> list[str]:
@@ -58,14 +67,20 @@ async def apply_events(connection: Connection, folded: Folded, records: Iterable
         for row in await connection.fetch(queries["known"], touched)
     }
     changed: dict[str, Row] = {}
+    applied: list[Event] = []
     for event in events:
         if (after := _evolved(folded.decider, rows.get(event.aggregate_id), event)) is not None:
             rows[event.aggregate_id] = changed[event.aggregate_id] = after
+            applied.append(event)
     if changed:
         columns = zip(*[folded.columns(row) for row in changed.values()], strict=True)
         await connection.execute(queries["upsert"], *[list(column) for column in columns])
-        if folded.beside is not None:
-            await folded.beside(connection, list(changed.values()))
+        for beside in folded.beside:
+            if rows_beside := [one for row in changed.values() for one in beside.rows(row)]:
+                await connection.executemany(queries[f"put_{beside.table}"], rows_beside)
+        if folded.history is not None:
+            history = [event_row(folded.decider, event) for event in applied]
+            await connection.copy_records_to_table(folded.history, records=history)
     return [f"{row.id}:{row.version}" for row in changed.values()]
 
 
@@ -81,6 +96,12 @@ def _evolved(decider: Decider, row: Row | None, event: Event) -> Row | None:
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def event_row(decider: Decider, event: Event) -> tuple[Any, ...]:
+    """An event as the read model keeps it: in the form that this version of the code gives it."""
+    kind = decider.wire_type(event.body)
+    return event.aggregate_id, event.version, kind, event.at, event.actor, _json(event.body)
 
 
 def _tuning(row: Row) -> tuple[Any, ...]:
@@ -99,13 +120,9 @@ def _tuning(row: Row) -> tuple[Any, ...]:
     )
 
 
-async def _beside_tunings(connection: Connection, rows: Sequence[Row]) -> None:
-    """A tuning's result files and its model become visible together with its end."""
-    queries = QUERIES["tunings"]
-    ended: list[Tuning] = [row.state for row in rows if row.state.ended]
-    if not ended:
-        return
-    results = [
+def _result_files(row: Row) -> list[tuple[Any, ...]]:
+    tuning: Tuning = row.state
+    return [
         (
             file.id,
             tuning.id,
@@ -116,19 +133,15 @@ async def _beside_tunings(connection: Connection, rows: Sequence[Row]) -> None:
             file.key,
             tuning.finished_at,
         )
-        for tuning in ended
         for file in tuning.result_files
     ]
-    if results:
-        await connection.execute(queries["add_result_files"], *[list(c) for c in zip(*results, strict=True)])
-    tuned = [
-        (tuning.fine_tuned_model, tuning.account_id, tuning.id, tuning.model.id, tuning.finished_at)
-        for tuning in ended
-        if tuning.fine_tuned_model
-    ]
-    if tuned:
-        await connection.execute(queries["add_tuned_models"], *[list(c) for c in zip(*tuned, strict=True)])
-    await connection.execute(queries["leave_queue"], [tuning.id for tuning in ended])
+
+
+def _tuned_models(row: Row) -> list[tuple[Any, ...]]:
+    tuning: Tuning = row.state
+    if tuning.fine_tuned_model is None:
+        return []
+    return [(tuning.fine_tuned_model, tuning.account_id, tuning.id, tuning.model.id, tuning.finished_at)]
 
 
 def _file(row: Row) -> tuple[Any, ...]:
@@ -146,8 +159,9 @@ def _account(row: Row) -> tuple[Any, ...]:
     return row.id, row.version, account.suspended, account.created_at, _json(account)
 
 
-async def _beside_accounts(connection: Connection, rows: Sequence[Row]) -> None:
-    keys = [
+def _api_keys(row: Row) -> list[tuple[Any, ...]]:
+    account: Account = row.state
+    return [
         (
             key.id,
             key.sha256,
@@ -158,17 +172,23 @@ async def _beside_accounts(connection: Connection, rows: Sequence[Row]) -> None:
             key.expires_at,
             key.revoked_at,
         )
-        for row in rows
-        for key in row.state.keys
+        for key in account.keys
     ]
-    await connection.executemany(QUERIES["accounts"]["upsert_key"], keys)
 
 
 QUERIES = {stream: named(stream) for stream in ("tunings", "files", "models", "accounts")}
 
 FOLDED: dict[str, Folded] = {
-    "tunings": Folded(TUNINGS, _tuning, _beside_tunings),
+    "tunings": Folded(
+        TUNINGS,
+        _tuning,
+        (
+            Beside("result_files", "tuning_id", _result_files),
+            Beside("tuned_models", "tuning_id", _tuned_models),
+        ),
+        history="tuning_events",
+    ),
     "files": Folded(FILES, _file),
     "models": Folded(MODELS, _model),
-    "accounts": Folded(ACCOUNTS, _account, _beside_accounts),
+    "accounts": Folded(ACCOUNTS, _account, (Beside("api_keys", "account_id", _api_keys),)),
 }

@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 
 from app.domain.streams import STREAMS
-from app.log.aggregates import state_schema
+from app.log.aggregates import event_schema, state_schema
 from app.log.port import Log, Partition, ends_of
 from app.projections.projector import QUERIES, catch_up, project, projected_partitions
 from app.projections.queries import sql
@@ -27,8 +27,8 @@ logger = structlog.get_logger("projector")
 
 def fingerprint() -> str:
     """Tells a read model made by this version of the code from one made by another."""
-    states = [state_schema(decider) for decider in STREAMS.values()]
-    return hashlib.sha256(f"{PROJECTION}\n{states}\n{sql('read_model')}".encode()).hexdigest()[:16]
+    shapes = [schema(decider) for decider in STREAMS.values() for schema in (state_schema, event_schema)]
+    return hashlib.sha256(f"{PROJECTION}\n{shapes}\n{sql('read_model')}".encode()).hexdigest()[:16]
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -62,6 +63,27 @@ def test_a_command_attaches_to_the_running_service(
     ended = service.operator(*command)
     assert ended.returncode == 0, ended.stderr
     assert shows in ended.stdout
+
+
+def test_a_history_is_replayed_and_the_state_at_any_version_and_time(service: Service) -> None:
+    issued = service.operator("log", "tail", "accounts.events", "--from-start").stdout
+    id = next(word for word in issued.split() if word.startswith("acct-"))
+    told = service.operator("log", "replay", id)
+    assert told.returncode == 0, told.stderr
+    first, second, *_ = told.stdout.splitlines()
+    assert first.split()[0] == "1"
+    assert "opened" in first
+    assert "key_issued" in second
+    assert f'"id": "{id}"' in told.stdout
+    opened = json.loads(service.operator("log", "replay", id, "--version", "1", "--json").stdout)
+    assert (opened["version"], opened["state"]["keys"], len(opened["events"])) == (1, [], 1)
+    then = json.loads(service.operator("log", "replay", id, "--at", opened["at"], "--json").stdout)
+    assert then["version"] >= 1
+    data = ("--data-dir", str(service.data_dir))
+    assert "no event of 'job-none'" in refused("log", "replay", "job-none", *data)
+    assert "there is no version 99 yet" in refused("log", "replay", id, "--version", "99", *data)
+    assert "did not exist then" in refused("log", "replay", id, "--at", "2020-01-01T00:00:00Z", *data)
+    assert "neither an RFC 3339 time nor Unix seconds" in refused("log", "replay", id, "--at", "now", *data)
 
 
 def test_a_second_up_on_the_same_data_is_refused(service: Service) -> None:

@@ -7,7 +7,7 @@ SELECT * FROM unnest($1::text[], $2::int[], $3::boolean[], $4::timestamptz[], $5
 ON CONFLICT (id) DO UPDATE SET version = excluded.version, suspended = excluded.suspended, state = excluded.state
 WHERE accounts.version < excluded.version;
 
--- name: upsert_key
+-- name: put_api_keys
 INSERT INTO api_keys (id, sha256, account_id, name, scopes, created_at, expires_at, revoked_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, expires_at = excluded.expires_at;

@@ -27,6 +27,17 @@ CREATE INDEX tunings_newest ON tunings (account_id, created_at DESC, id DESC);
 CREATE INDEX tunings_by_status ON tunings (account_id, status, created_at DESC, id DESC);
 CREATE INDEX tunings_live ON tunings (id) WHERE status IN ('pending', 'running', 'paused');
 
+-- Every event of every tuning, in the form that this version of the code gives it.
+CREATE TABLE tuning_events (
+    tuning_id text NOT NULL,
+    version integer NOT NULL,
+    type text NOT NULL,
+    at timestamptz NOT NULL,
+    actor text NOT NULL,
+    body json NOT NULL,
+    PRIMARY KEY (tuning_id, version)
+);
+
 CREATE TABLE files (
     id text PRIMARY KEY,
     version integer NOT NULL,

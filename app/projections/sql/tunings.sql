@@ -2,6 +2,11 @@
 SELECT id, version, state FROM tunings WHERE id = ANY($1::text[]) FOR UPDATE;
 
 -- name: upsert
+-- What has ended waits no more.
+WITH ended AS (
+    DELETE FROM queue USING unnest($1::text[], $8::timestamptz[]) AS t (id, finished_at)
+    WHERE queue.tuning_id = t.id AND t.finished_at IS NOT NULL
+)
 INSERT INTO tunings (id, version, account_id, status, model, created_at, started_at, finished_at, metadata, state)
 SELECT * FROM unnest(
     $1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
@@ -11,16 +16,12 @@ ON CONFLICT (id) DO UPDATE SET
     finished_at = excluded.finished_at, metadata = excluded.metadata, state = excluded.state
 WHERE tunings.version < excluded.version;
 
--- name: add_result_files
+-- name: put_result_files
 INSERT INTO result_files (id, tuning_id, account_id, name, bytes, sha256, key, created_at)
-SELECT * FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::timestamptz[])
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (id) DO NOTHING;
 
--- name: add_tuned_models
+-- name: put_tuned_models
 INSERT INTO tuned_models (id, account_id, tuning_id, base, created_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (id) DO NOTHING;
-
--- name: leave_queue
-DELETE FROM queue WHERE tuning_id = ANY($1::text[]);
