@@ -8,7 +8,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from app.log.port import LARGEST_RECORD_BYTES, Record
+from app.log import bounds
+from app.log.port import Record
 
 IN_FLIGHT = 8
 
@@ -18,8 +19,8 @@ async def append(bootstrap: str, records: Iterable[Record]) -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         enable_idempotence=True,
-        max_batch_size=LARGEST_RECORD_BYTES,
-        max_request_size=LARGEST_RECORD_BYTES,
+        max_batch_size=bounds.LARGEST_RECORD_BYTES,
+        max_request_size=bounds.LARGEST_RECORD_BYTES,
     )
     await producer.start()
     try:

@@ -19,11 +19,10 @@ from functools import partial
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.command_handler.batch import decide_batch
-from app.command_handler.partition import LARGEST_BATCH
 from app.domain.tunings import TUNINGS
-from app.log import topics
+from app.log import bounds, topics
 from app.log.kafka import KafkaLog
-from app.log.port import LARGEST_RECORD_BYTES, Partition, Record, Start
+from app.log.port import Partition, Record, Start
 from benchmarks import bulk
 from benchmarks.draining import drain
 from benchmarks.lives import COMMANDS_A_LIFE, commands
@@ -85,7 +84,7 @@ async def _transactions(bootstrap: str) -> list[list[Record]]:
     try:
         end = await reader.end(there)
         while await reader.position(there) < end:
-            if commands := await reader.fetch(LARGEST_BATCH, 0.5):
+            if commands := await reader.fetch(bounds.LARGEST_BATCH, 0.5):
                 batch = decide_batch(TUNINGS, states, commands, 1)
                 states.update(batch.states)
                 made.append(batch.records)
@@ -101,8 +100,8 @@ async def _bare(bootstrap: str, count: int, transactions: Sequence[Sequence[Reco
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         transactional_id="floor",
-        max_batch_size=LARGEST_RECORD_BYTES,
-        max_request_size=LARGEST_RECORD_BYTES,
+        max_batch_size=bounds.LARGEST_RECORD_BYTES,
+        max_request_size=bounds.LARGEST_RECORD_BYTES,
     )
     await consumer.start()
     await producer.start()
@@ -113,7 +112,7 @@ async def _bare(bootstrap: str, count: int, transactions: Sequence[Sequence[Reco
         await consumer.seek_to_beginning(there)
         left = list(transactions)
         while count > 0:
-            for batch in (await consumer.getmany(timeout_ms=500, max_records=LARGEST_BATCH)).values():
+            for batch in (await consumer.getmany(timeout_ms=500, max_records=bounds.LARGEST_BATCH)).values():
                 count -= len(batch)
                 if left:
                     await _transaction(producer, left.pop(0))

@@ -25,8 +25,8 @@ from app.command_handler.partition import recover
 from app.domain.decider import Recorded
 from app.domain.ids import derive_id
 from app.domain.tunings import TUNINGS, Attempt, AttemptLost, Created, Dispatched
-from app.log import topics
-from app.log.aggregates import CURSOR_KEY, REMEMBERED_COMMANDS, Aggregate, Cursor, Decided, state_record
+from app.log import bounds, topics
+from app.log.aggregates import CURSOR_KEY, Aggregate, Cursor, Decided, state_record
 from app.log.codec import encode
 from app.log.kafka import KafkaLog
 from app.log.port import Partition, Record
@@ -139,7 +139,7 @@ def states(jobs: int, events: int, partition: int) -> Iterator[Record]:
             before = held[id]
             state = TUNINGS.evolve(before.state, event(id, version), Recorded(id, version, at))
             decided = Decided(f"cmd-{uuid4().hex}", version)
-            recent = (*before.recent, decided)[-REMEMBERED_COMMANDS:]
+            recent = (*before.recent, decided)[-bounds.REMEMBERED_COMMANDS :]
             held[id] = replace(before, version=version, at=at, recent=recent, state=state)
             yield state_record(TUNINGS, id, encode(held[id]), partition)
     yield _control(CURSOR_KEY, Cursor(jobs * events), partition)

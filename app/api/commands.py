@@ -14,7 +14,8 @@ import structlog
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.codec import Reply, command_record
-from app.log.port import Log, LogError, Reader, Start, Writer, all_partitions
+from app.log.port import Log, LogError, Reader, Start, all_partitions
+from app.log.sender import Sender
 
 CHANNEL = "tunesmith_applied"
 REPLY_WITHIN = 10.0
@@ -48,14 +49,14 @@ class Commands:
 
     def __init__(self, log: Log, dsn: str, pool: asyncpg.Pool) -> None:
         self._log, self._dsn, self._pool = log, dsn, pool
-        self._writer: Writer | None = None
+        self._sender = Sender(log)
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         self._watches: dict[str, set[Watch]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Connect. Raises `Unavailable`, or the database's errors."""
-        self._writer = await self._log.writer()
+        await self._sender.start()
         replies = await self._reply_reader()
         listening = await self._listen()
         self._tasks = [
@@ -67,19 +68,17 @@ class Commands:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._writer is not None:
-            await self._writer.close()
+        await self._sender.close()
 
     async def ask(
         self, decider: Decider, aggregate_id: str, body: Any, *, actor: str, request_id: str
     ) -> Reply:
         """Send a command and wait for its reply. Raises `Unanswered`, `LogError`."""
-        assert self._writer is not None
         command_id = f"cmd-{uuid4().hex}"
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[command_id] = future
         try:
-            await self._writer.send(
+            await self._sender.send(
                 command_record(
                     decider,
                     id=command_id,

@@ -12,10 +12,9 @@ from msgspec.structs import replace
 
 from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection
 from app.domain.tunings import Order, PauseAttempt, RunAttempt, StopAttempt
-from app.log import topics
+from app.log import bounds, topics
 from app.log.aggregates import (
     CURSOR_KEY,
-    REMEMBERED_COMMANDS,
     Aggregate,
     Cursor,
     Decided,
@@ -32,10 +31,7 @@ from app.log.codec import (
     read_command,
     reply_record,
 )
-from app.log.port import LARGEST_RECORD_BYTES, Received, Record
-
-# Headers, the 64 commands that a state remembers, what a reply says beside the state.
-ROOM_BESIDE = 100_000
+from app.log.port import Received, Record
 
 logger = structlog.get_logger("command_handler")
 
@@ -93,7 +89,7 @@ def decide_batch(
 def _too_large(made: Sequence[Record], reply: Reply) -> bool:
     """Whether a record, or the state after it, would not fit; the reply holds what the state topic will."""
     sizes = (len(reply.state), *(len(record.value or b"") for record in made))
-    return max(sizes) > LARGEST_RECORD_BYTES - ROOM_BESIDE
+    return max(sizes) > bounds.LARGEST_RECORD_BYTES - bounds.ROOM_BESIDE
 
 
 def _aggregate(decider: Decider, states: Mapping[str, bytes], id: str) -> Aggregate:
@@ -127,7 +123,7 @@ def _decide_one(
             _refused(command, aggregate, decision.code, decision.message, decision.param),
         )
     after, records = _evolve(decider, aggregate, command, decision, at, partition)
-    recent = (*after.recent, Decided(command.id, after.version))[-REMEMBERED_COMMANDS:]
+    recent = (*after.recent, Decided(command.id, after.version))[-bounds.REMEMBERED_COMMANDS :]
     after = replace(after, recent=recent)
     return after, records + orders, _accepted(command, after, after.version)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -12,13 +13,10 @@ from msgspec import Struct, json
 from app.command_handler.batch import decide_batch
 from app.command_handler.folding import fold_anew
 from app.domain.decider import Decider
-from app.log import topics
+from app.log import bounds, topics
 from app.log.aggregates import CURSOR_KEY, OWNER_KEY, Cursor, of_this_schema
 from app.log.codec import encode
-from app.log.port import Log, Partition, Reader, Record, Start, TransactionalWriter
-
-LARGEST_BATCH = 500
-POLL_SECONDS = 0.5
+from app.log.port import Log, Partition, Reader, Received, Record, Start, TransactionalWriter
 
 logger = structlog.get_logger("command_handler")
 
@@ -75,7 +73,7 @@ async def recover(log: Log, writer: TransactionalWriter, decider: Decider, index
     try:
         passed = False
         while not passed:
-            for record in await reader.fetch(5_000, POLL_SECONDS):
+            for record in await reader.fetch(5_000, bounds.POLL_SECONDS):
                 passed = passed or record.offset >= barrier
                 if record.key == CURSOR_KEY and record.value is not None:
                     next_offset = json.decode(record.value, type=Cursor).next_offset
@@ -109,10 +107,28 @@ async def _decide_all(
     decided_up_to: Callable[[int], None],
 ) -> None:
     replies = await log.partition_count(topics.REPLIES)
-    while not stop.is_set():
-        commands = await reader.fetch(LARGEST_BATCH, POLL_SECONDS)  # more gather while a batch is committed
-        if commands:
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        # More commands gather while a batch is committed.
+        while commands := await _next(reader, stopped):
             batch = decide_batch(decider, states, commands, replies)
             await writer.commit(batch.records)
             states.update(batch.states)
             decided_up_to(batch.next_offset)
+    finally:
+        stopped.cancel()
+
+
+async def _next(reader: Reader, stopped: asyncio.Task[Any]) -> list[Received]:
+    """The next commands; none once it is to stop, and then at once: a successor waits for the partition."""
+    while not stopped.done():
+        fetching = asyncio.create_task(reader.fetch(bounds.LARGEST_BATCH, bounds.POLL_SECONDS))
+        try:
+            await asyncio.wait([fetching, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if fetching.done() and (commands := fetching.result()):
+                return commands
+        finally:
+            if not fetching.done():
+                fetching.cancel()
+                await asyncio.gather(fetching, return_exceptions=True)
+    return []

@@ -13,14 +13,10 @@ import structlog
 
 from app.command_handler.partition import serve_partition
 from app.domain.streams import STREAMS
-from app.log import topics
+from app.log import bounds, topics
 from app.log.port import Fenced, Log, LogError, Membership, Partition
 
 GROUP = "tunesmith-command-handler"
-FAILURES_BEFORE_EXIT = 8
-FIRST_BACKOFF = 0.1
-LONGEST_BACKOFF = 5.0
-PUBLISH_SECONDS = 5.0
 
 logger = structlog.get_logger("command_handler")
 
@@ -42,6 +38,7 @@ async def serve(log: Log, stop: asyncio.Event, streams: Iterable[str] = STREAMS)
             owned = await _next_ownership(membership, writing, fenced, stop)
             if owned is None:
                 continue
+            writing = {partition: task for partition, task in writing.items() if not task.done()}
             left = sorted(set(writing) - owned)
             await _end([writing.pop(partition) for partition in left])
             for partition in left:
@@ -63,7 +60,7 @@ async def _publish(membership: Membership, positions: dict[Partition, int]) -> N
     """Let lag monitors see where the partitions are; what is told here is read by nobody of ours."""
     told: dict[Partition, int] = {}
     while True:
-        await asyncio.sleep(PUBLISH_SECONDS)
+        await asyncio.sleep(bounds.PUBLISH_SECONDS)
         if positions != told:
             told = positions.copy()
             await membership.publish(told)
@@ -77,26 +74,29 @@ async def _next_ownership(
 ) -> frozenset[Partition] | None:
     """Wait for what comes first: another ownership, a fence, a task that gave up, or the stop."""
     changed = asyncio.create_task(membership.changed())
-    others: list[asyncio.Task[Any]] = [
-        asyncio.create_task(fenced.wait()),
-        asyncio.create_task(stop.wait()),
-    ]
+    stopped, lost = asyncio.create_task(stop.wait()), asyncio.create_task(fenced.wait())
     try:
-        await asyncio.wait([changed, *others, *writing.values()], return_when=asyncio.FIRST_COMPLETED)
+        running = [task for task in writing.values() if not task.done()]
+        await asyncio.wait([changed, stopped, lost, *running], return_when=asyncio.FIRST_COMPLETED)
+        if fenced.is_set():
+            await asyncio.wait(
+                [changed, stopped], timeout=bounds.HEARD_WITHIN, return_when=asyncio.FIRST_COMPLETED
+            )
         for task in writing.values():
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
+        was_fenced = fenced.is_set()
+        fenced.clear()
         if changed.done():
             return changed.result()
-        if fenced.is_set() and not stop.is_set():
-            fenced.clear()
+        if was_fenced and not stop.is_set():
             # Another process holds what we thought was ours: only a new assignment makes it ours again.
             await _end(list(writing.values()))
             writing.clear()
             await membership.rejoin()
         return None
     finally:
-        await _end([changed, *others])
+        await _end([changed, stopped, lost])
 
 
 async def _write(
@@ -107,7 +107,7 @@ async def _write(
     fenced: asyncio.Event,
     positions: dict[Partition, int],
 ) -> None:
-    """Write one partition, from the fence on again after every error but being fenced."""
+    """Write one partition, from the fence on again after every error, until `stop` or another's fence."""
 
     def decided_up_to(offset: int) -> None:
         positions[partition] = offset
@@ -120,7 +120,7 @@ async def _write(
         except Fenced as error:
             logger.warning("fenced", stream=stream, partition=partition.number, error=str(error))
             fenced.set()
-            await asyncio.Event().wait()  # until the supervisor ends this task
+            return
         except Exception as error:  # whatever it was, the outcome is unknown
             long_ago = asyncio.get_running_loop().time() - started > 60
             failures = 1 if long_ago else failures + 1
@@ -133,7 +133,7 @@ async def _write(
                 error=repr(error),
                 exc_info=not known,
             )
-            if failures >= FAILURES_BEFORE_EXIT:
+            if failures >= bounds.FAILURES_BEFORE_EXIT:
                 raise GaveUp(
                     f"{stream} partition {partition.number} failed {failures} times: {error}"
                 ) from error
@@ -141,7 +141,7 @@ async def _write(
 
 
 async def _back_off(failures: int, stop: asyncio.Event) -> None:
-    delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**failures) * random.uniform(0.5, 1.5)
+    delay = min(bounds.LONGEST_BACKOFF, bounds.FIRST_BACKOFF * 2**failures) * random.uniform(0.5, 1.5)
     with suppress(TimeoutError):
         async with asyncio.timeout(delay):
             await stop.wait()

@@ -15,8 +15,6 @@ from app.log import topics
 from app.log.codec import FIRST_CHAIN
 from app.log.port import Received, Record
 
-REMEMBERED_COMMANDS = 64
-
 SCHEMA_HEADER = "tunesmith_state_schema"
 OWNER_KEY = "!owner"
 CURSOR_KEY = "!cursor"

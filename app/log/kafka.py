@@ -12,10 +12,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from app.log import bounds
 from app.log.kafka_membership import KafkaMembership
 from app.log.kafka_transactions import KafkaTransactionalWriter, open_transactional_writer
 from app.log.port import (
-    LARGEST_RECORD_BYTES,
     Membership,
     Partition,
     Received,
@@ -25,12 +25,6 @@ from app.log.port import (
     Unavailable,
 )
 
-REQUEST_TIMEOUT_MS = 5_000
-RETRY_BACKOFF_MS = 20
-FETCH_WAIT_MS = 500
-ANSWER_WITHIN = 10.0
-CLOSE_WITHIN = 5.0
-
 
 class KafkaLog:
     """A log on the brokers at `bootstrap` (host:port, comma separated)."""
@@ -39,8 +33,8 @@ class KafkaLog:
         self.bootstrap = bootstrap
         self._common: dict[str, Any] = {
             "bootstrap_servers": bootstrap,
-            "request_timeout_ms": REQUEST_TIMEOUT_MS,
-            "retry_backoff_ms": RETRY_BACKOFF_MS,
+            "request_timeout_ms": bounds.REQUEST_TIMEOUT_MS,
+            "retry_backoff_ms": bounds.RETRY_BACKOFF_MS,
         }
         self._counts: dict[str, int] = {}
 
@@ -64,8 +58,8 @@ class KafkaLog:
             **self._common,
             enable_idempotence=True,
             linger_ms=0,
-            max_batch_size=LARGEST_RECORD_BYTES,
-            max_request_size=LARGEST_RECORD_BYTES,
+            max_batch_size=bounds.LARGEST_RECORD_BYTES,
+            max_request_size=bounds.LARGEST_RECORD_BYTES,
         )
         await _start(producer, "connect a producer")
         return KafkaWriter(producer)
@@ -83,7 +77,7 @@ class KafkaLog:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             isolation_level="read_committed",
-            fetch_max_wait_ms=FETCH_WAIT_MS if follows else 0,
+            fetch_max_wait_ms=bounds.FETCH_WAIT_MS if follows else 0,
         )
         await _start(consumer, "connect a consumer")
         try:
@@ -192,7 +186,7 @@ async def translated(doing: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def bounded(doing: str, seconds: float = ANSWER_WITHIN) -> AsyncIterator[None]:
+async def bounded(doing: str, seconds: float = bounds.ANSWER_WITHIN) -> AsyncIterator[None]:
     """aiokafka bounds neither starting nor stopping nor sending: do it here."""
     try:
         async with asyncio.timeout(seconds), translated(doing):
@@ -213,7 +207,7 @@ async def _start(client: Any, doing: str) -> None:
 async def close_bounded(client: Any) -> None:
     """Stop a client, and leave it when it hangs: there is nothing to be done about it."""
     try:
-        async with asyncio.timeout(CLOSE_WITHIN):
+        async with asyncio.timeout(bounds.CLOSE_WITHIN):
             await client.stop()
     except asyncio.CancelledError:
         # A consumer stopped right after its start lets the cancellation of its own task out.

@@ -11,14 +11,8 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from app.log import bounds
 from app.log.port import Partition, Unavailable
-
-SESSION_TIMEOUT_MS = 6_000
-HEARTBEAT_INTERVAL_MS = 500
-REBALANCE_TIMEOUT_MS = 10_000
-POLL_SECONDS = 0.5
-CLOSE_WITHIN = 5.0
-PUBLISH_WITHIN = 2.0
 
 logger = structlog.get_logger("log")
 
@@ -42,9 +36,9 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
             **self._common,
             group_id=self._group,
             enable_auto_commit=False,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
-            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            session_timeout_ms=bounds.SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=bounds.HEARTBEAT_INTERVAL_MS,
+            rebalance_timeout_ms=bounds.REBALANCE_TIMEOUT_MS,
         )
         self._consumer.subscribe(self._topics, listener=self)
         try:
@@ -56,7 +50,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._polling = asyncio.create_task(self._poll(self._consumer))
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        self._tell(frozenset())
+        """What is assigned next tells what was lost; until then nobody else was given it."""
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         assert self._consumer is not None
@@ -71,7 +65,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         """aiokafka drops a member that is never polled, without a word."""
         try:
             while True:
-                await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000))
+                await consumer.getmany(timeout_ms=int(bounds.MEMBER_POLL_SECONDS * 1000))
         except KafkaError as error:
             self._failure = error
             self._tell(frozenset())
@@ -96,7 +90,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._consumer is None or not ours:
             return
         try:
-            async with asyncio.timeout(PUBLISH_WITHIN):
+            async with asyncio.timeout(bounds.PUBLISH_WITHIN):
                 await self._consumer.commit(ours)
         except (KafkaError, OSError, TimeoutError) as error:
             logger.debug("lag_not_published", group=self._group, error=repr(error))
@@ -112,6 +106,6 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
             self._polling = None
         if self._consumer is not None:
             with suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(CLOSE_WITHIN):
+                async with asyncio.timeout(bounds.CLOSE_WITHIN):
                     await self._consumer.stop()
             self._consumer = None

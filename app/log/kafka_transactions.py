@@ -23,14 +23,10 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
-from app.log.port import LARGEST_RECORD_BYTES, Fenced, OutcomeUnknown, Record, RecordTooLarge
+from app.log import bounds
+from app.log.port import Fenced, OutcomeUnknown, Record, RecordTooLarge
 
-TRANSACTION_TIMEOUT_MS = 10_000
-COMMIT_WITHIN = 8.0
-CLOSE_WITHIN = 5.0
-
-# The wait after CONCURRENT_TRANSACTIONS is a constant in aiokafka; its 20 ms would cap commits at 40/s.
-aiokafka_sender.BACKOFF_OVERRIDE = 0.002
+aiokafka_sender.BACKOFF_OVERRIDE = bounds.CONCURRENT_TRANSACTIONS_BACKOFF
 
 
 class Unanswered(KafkaError):  # type: ignore[misc]
@@ -84,10 +80,10 @@ async def open_transactional_writer(
     producer = AIOKafkaProducer(
         **common,
         transactional_id=transactional_id,
-        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        transaction_timeout_ms=bounds.TRANSACTION_TIMEOUT_MS,
         linger_ms=0,
-        max_batch_size=LARGEST_RECORD_BYTES,
-        max_request_size=LARGEST_RECORD_BYTES,
+        max_batch_size=bounds.LARGEST_RECORD_BYTES,
+        max_request_size=bounds.LARGEST_RECORD_BYTES,
     )
     producer._sender.__class__ = GuardedSender
     writer = KafkaTransactionalWriter(producer, transactional_id)
@@ -109,13 +105,13 @@ class KafkaTransactionalWriter:
 
     async def commit(self, records: Sequence[Record]) -> list[int]:
         for record in records:
-            if len(record.value or b"") > LARGEST_RECORD_BYTES:
-                raise RecordTooLarge(f"{record.topic} takes {LARGEST_RECORD_BYTES} bytes a record")
+            if len(record.value or b"") > bounds.LARGEST_RECORD_BYTES:
+                raise RecordTooLarge(f"{record.topic} takes {bounds.LARGEST_RECORD_BYTES} bytes a record")
         if self._broken:
             raise OutcomeUnknown(f"{self._id} was given up after an error")
         self._broken = True  # until the commit is known to have succeeded, on whatever way out
         try:
-            async with asyncio.timeout(COMMIT_WITHIN):
+            async with asyncio.timeout(bounds.COMMIT_WITHIN):
                 await self._producer.begin_transaction()
                 offsets = await self._append(records)
                 await self._producer.commit_transaction()
@@ -175,7 +171,7 @@ class KafkaTransactionalWriter:
     async def close(self) -> None:
         """End the producer within a bound; what it left open is aborted by its successor or by the broker."""
         try:
-            async with asyncio.timeout(CLOSE_WITHIN):
+            async with asyncio.timeout(bounds.CLOSE_WITHIN):
                 if self._broken:
                     self._producer._closed = True  # stop() would first wait for a flush that may never end
                     await self._producer._sender.close()

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from aiokafka.partitioner import murmur2
 
+from app.log import bounds
 from app.log.port import (
-    LARGEST_RECORD_BYTES,
     Fenced,
     OutcomeUnknown,
     Partition,
@@ -77,8 +77,8 @@ class MemoryLog:
             raise Unavailable(f"there is no {partition}") from None
 
     def _append(self, record: Record) -> int:
-        if len(record.value or b"") > LARGEST_RECORD_BYTES:
-            raise RecordTooLarge(f"{record.topic} takes {LARGEST_RECORD_BYTES} bytes a record")
+        if len(record.value or b"") > bounds.LARGEST_RECORD_BYTES:
+            raise RecordTooLarge(f"{record.topic} takes {bounds.LARGEST_RECORD_BYTES} bytes a record")
         index = record.partition
         if index is None:
             key = (record.key or "").encode()
@@ -136,8 +136,8 @@ class MemoryTransactionalWriter:
             self._broken = True
             raise Fenced(f"{self._id} was taken by another writer")
         for record in records:
-            if len(record.value or b"") > LARGEST_RECORD_BYTES:
-                raise RecordTooLarge(f"{record.topic} takes {LARGEST_RECORD_BYTES} bytes a record")
+            if len(record.value or b"") > bounds.LARGEST_RECORD_BYTES:
+                raise RecordTooLarge(f"{record.topic} takes {bounds.LARGEST_RECORD_BYTES} bytes a record")
         offsets, touched = [], set[Partition]()
         for record in records:
             offsets.append(self._log._append(record))

@@ -16,9 +16,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-LARGEST_RECORD_BYTES = 900_000
-LARGEST_FETCH = 5_000
-FETCH_SECONDS = 0.5
+from app.log import bounds
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -204,7 +202,7 @@ async def read_from(log: Log, places: Mapping[Partition, int | Start]) -> AsyncI
     try:
         ends = {partition: await reader.end(partition) for partition in places}
         while any([await reader.position(partition) < end for partition, end in ends.items()]):
-            for received in await reader.fetch(LARGEST_FETCH, FETCH_SECONDS):
+            for received in await reader.fetch(bounds.LARGEST_FETCH, bounds.POLL_SECONDS):
                 if received.offset < ends[received.partition]:
                     yield received
     finally:

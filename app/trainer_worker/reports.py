@@ -11,7 +11,8 @@ from app.domain.ids import derive_id
 from app.domain.tunings import TUNINGS, Attempt
 from app.log.codec import command_record
 from app.log.metrics import Phase, Step, metric_record
-from app.log.port import Log, LogError, Record, RecordTooLarge, Writer
+from app.log.port import Log, LogError, Record, RecordTooLarge
+from app.log.sender import Sender
 
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 5.0
@@ -20,12 +21,10 @@ logger = structlog.get_logger("trainer_worker")
 
 
 class Reports:
-    """One worker's way to the log; a broken writer is replaced."""
+    """One worker's way to the log."""
 
     def __init__(self, log: Log, worker: str) -> None:
-        self._log, self._worker = log, worker
-        self._writer: Writer | None = None
-        self._lock = asyncio.Lock()
+        self._sender, self._worker = Sender(log), worker
 
     async def report(self, tuning_id: str, attempt: Attempt, what: str, body: Any) -> None:
         """Send a report until the log has taken it; told twice, it is one command."""
@@ -63,21 +62,7 @@ class Reports:
 
     async def send(self, record: Record) -> None:
         """Send a record. Raises `LogError`."""
-        async with self._lock:
-            if self._writer is None:
-                self._writer = await self._log.writer()
-            writer = self._writer
-        try:
-            await writer.send(record)
-        except RecordTooLarge:
-            raise
-        except LogError:
-            async with self._lock:
-                if self._writer is writer:
-                    self._writer = None
-                    await writer.close()
-            raise
+        await self._sender.send(record)
 
     async def close(self) -> None:
-        if self._writer is not None:
-            await self._writer.close()
+        await self._sender.close()

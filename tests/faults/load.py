@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from app.log.port import Log, LogError, Writer
+from app.log.port import Log, LogError
+from app.log.sender import Sender
 from tests.faults.story import STORY, Sent, story
 
 RETRY_SECONDS = 0.1
@@ -17,8 +18,7 @@ class Load:
     """Who sends. `sent` holds what the log acknowledged, in order; `repeated` what may lie there twice."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
-        self._writer: Writer | None = None
+        self._sender = Sender(log)
         self.sent: list[Sent] = []
         self.repeated: set[str] = set()
 
@@ -27,19 +27,12 @@ class Load:
         for one in commands:
             while True:
                 try:
-                    self._writer = self._writer or await self._log.writer()
-                    await self._writer.send(one.record())
+                    await self._sender.send(one.record())
                     break
                 except LogError:
                     self.repeated.add(one.id)
-                    await self._give_up_writer()
                     await asyncio.sleep(RETRY_SECONDS)
             self.sent.append(one)
-
-    async def _give_up_writer(self) -> None:
-        if self._writer is not None:
-            await self._writer.close()
-            self._writer = None
 
     @asynccontextmanager
     async def going_on(
@@ -63,7 +56,7 @@ class Load:
             await telling
 
     async def close(self) -> None:
-        await self._give_up_writer()
+        await self._sender.close()
 
 
 @asynccontextmanager

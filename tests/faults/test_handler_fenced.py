@@ -10,10 +10,9 @@ import pytest
 
 from app.command_handler.partition import serve_partition
 from app.domain.tunings import TUNINGS
-from app.log import topics
+from app.log import bounds, topics
 from app.log.aggregates import OWNER_KEY
 from app.log.kafka import KafkaLog
-from app.log.kafka_transactions import TRANSACTION_TIMEOUT_MS
 from app.log.port import Fenced, Partition, Start, read_all
 from tests.faults.conftest import Oracle
 from tests.faults.load import Load
@@ -109,14 +108,14 @@ async def test_readers_go_on_within_the_timeout_of_a_producer_that_hangs_with_an
             await answered(log, load.sent)
             reader = await log.reader({events: Start.FIRST})
             try:
-                async with asyncio.timeout(TRANSACTION_TIMEOUT_MS / 1000 + 15):
+                async with asyncio.timeout(bounds.TRANSACTION_TIMEOUT_MS / 1000 + 15):
                     while not (seen := await reader.fetch(100, 0.5)):
                         pass
             finally:
                 await reader.close()
         waited = loop.time() - since
         assert all(record.key == "job" for record in seen)
-        assert waited < TRANSACTION_TIMEOUT_MS / 1000 + 3, f"readers waited for {waited:.1f} s"
+        assert waited < bounds.TRANSACTION_TIMEOUT_MS / 1000 + 3, f"readers waited for {waited:.1f} s"
     finally:
         hanging._broken = True
         await hanging.close()

@@ -9,10 +9,10 @@ import msgspec
 
 from app.command_handler.batch import Batch, decide_batch
 from app.domain.files import FILES, RecordCheck, RegisterFile
-from app.log import topics
-from app.log.aggregates import CURSOR_KEY, REMEMBERED_COMMANDS, read_aggregate
+from app.log import bounds, topics
+from app.log.aggregates import CURSOR_KEY, read_aggregate
 from app.log.codec import FIRST_CHAIN, Reply, chain_hash, command_record, read_event
-from app.log.port import LARGEST_RECORD_BYTES, Partition, Received, Record
+from app.log.port import Partition, Received, Record
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 THERE = Partition(topics.commands("files"), 0)
@@ -94,7 +94,7 @@ def test_the_same_command_twice_in_one_batch_is_decided_once() -> None:
 def test_the_last_64_accepted_commands_are_remembered() -> None:
     batch = decide(*(command(REGISTER, offset=n, id=f"cmd-{n}") for n in range(100)))
     recent = read_aggregate(FILES, batch.states["file-a"]).recent
-    assert len(recent) == REMEMBERED_COMMANDS
+    assert len(recent) == bounds.REMEMBERED_COMMANDS
     assert recent[-1].command_id == "cmd-99"
 
 
@@ -125,7 +125,7 @@ def test_a_command_that_does_not_even_say_who_asks_is_passed_over() -> None:
 
 
 def test_a_command_whose_event_would_be_too_large_is_refused_alone() -> None:
-    huge = RegisterFile("acct-a", "x" * LARGEST_RECORD_BYTES, "fine-tune", 10, "aa", "files/a", "hash")
+    huge = RegisterFile("acct-a", "x" * bounds.LARGEST_RECORD_BYTES, "fine-tune", 10, "aa", "files/a", "hash")
     batch = decide(command(huge), command(REGISTER, offset=1, id="cmd-2", file="file-b"))
     assert [reply.code for reply in replies(batch)] == ["too_large", None]
     assert list(batch.states) == ["file-b"]
