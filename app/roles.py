@@ -104,7 +104,7 @@ def roles_of(
         return serve(log, database(), stop)
 
     def reactor() -> Coroutine[Any, Any, None]:
-        from app.reactors.check_files import serve
+        from app.reactors.serve import serve
 
         return serve(log, database(), store(), stop)
 

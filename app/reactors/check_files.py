@@ -6,7 +6,7 @@ import asyncio
 import resource
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
@@ -16,84 +16,42 @@ import structlog
 from app.datasets.check import Report
 from app.domain.files import FILES, Fault, RecordCheck, Uploaded
 from app.domain.ids import derive_id
-from app.log import topics
-from app.log.codec import Event, Undecodable, command_record, read_event
-from app.log.port import Log, LogError, Partition, Writer, all_partitions
-from app.storage.store import ObjectMissing, StorageError, Store
+from app.log.codec import Event, command_record
+from app.log.port import Log
+from app.log.sender import Sender
+from app.reactors.following import follow
+from app.storage.store import ObjectMissing, Store
 
 REACTOR = "check_files"
 AT_A_TIME = 2
 CHECKED_WITHIN = 3600.0
 LARGEST_MEMORY = 4 * 1024**3
-PAUSE_AFTER_ERROR = 1.0
 NO_CHECK = RecordCheck(None, 0, 0)
-
-POSITION = "SELECT next_offset FROM ops.cursors WHERE reactor = $1 AND topic = $2 AND partition = $3"
-ADVANCE = """
-INSERT INTO ops.cursors VALUES ($1, $2, $3, $4)
-ON CONFLICT (reactor, topic, partition) DO UPDATE
-SET next_offset = greatest(ops.cursors.next_offset, excluded.next_offset)
-"""
 
 logger = structlog.get_logger("reactor")
 
 
-async def serve(log: Log, dsn: str, store: Store, stop: asyncio.Event) -> None:
-    """The role: check files as they are uploaded, until `stop`. Two that check one file find the same."""
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=3) as pool:
-        while not stop.is_set():
-            try:
-                partitions = await all_partitions(log, topics.events("files"))
-                async with asyncio.TaskGroup() as tasks:
-                    for partition in partitions:
-                        tasks.create_task(_follow(log, pool, store, partition, stop))
-            except* (
-                LogError,
-                StorageError,
-                OSError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-            ) as errors:
-                logger.warning("reactor_interrupted", error=repr(errors.exceptions[0]))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PAUSE_AFTER_ERROR):
-                        await stop.wait()
+async def serve(log: Log, pool: asyncpg.Pool, store: Store, stop: asyncio.Event) -> None:
+    """Check files as they are uploaded, until `stop`. Two that check one file find the same."""
+    sender = Sender(log)
 
+    async def check(events: Sequence[Event]) -> None:
+        limit = asyncio.Semaphore(AT_A_TIME)
+        uploads = [event for event in events if isinstance(event.body, Uploaded)]
+        await asyncio.gather(*(_react(event, sender, store, limit) for event in uploads))
 
-async def _follow(
-    log: Log, pool: asyncpg.Pool, store: Store, partition: Partition, stop: asyncio.Event
-) -> None:
-    position = await pool.fetchval(POSITION, REACTOR, *partition) or 0
-    writer = await log.writer()
-    reader = await log.reader({partition: position})
     try:
-        while not stop.is_set():
-            records = await reader.fetch(200, 0.5)
-            if not records:
-                continue
-            uploads: list[Event] = []
-            for record in records:
-                try:
-                    event = read_event(FILES, record)
-                except Undecodable as error:
-                    logger.critical("event_undecodable", error=str(error))
-                    continue
-                if isinstance(event.body, Uploaded):
-                    uploads.append(event)
-            limit = asyncio.Semaphore(AT_A_TIME)
-            await asyncio.gather(*(_react(event, writer, store, limit) for event in uploads))
-            await pool.execute(ADVANCE, REACTOR, *partition, records[-1].offset + 1)
+        await follow(log, pool, REACTOR, FILES, check, stop)
     finally:
-        await reader.close()
-        await writer.close()
+        await sender.close()
 
 
-async def _react(event: Event, writer: Writer, store: Store, limit: asyncio.Semaphore) -> None:
+async def _react(event: Event, sender: Sender, store: Store, limit: asyncio.Semaphore) -> None:
     """Check one file and send what was found, by a command whose id is derived from the event's."""
     async with limit:
         file = event.body
         found = await check_file(store, event.aggregate_id, file) if file.purpose == "fine-tune" else NO_CHECK
-        await writer.send(
+        await sender.send(
             command_record(
                 FILES,
                 id=derive_id("cmd", REACTOR, event.id),

@@ -14,3 +14,9 @@ CREATE TABLE IF NOT EXISTS ops.cursors (
     next_offset bigint NOT NULL,
     PRIMARY KEY (reactor, topic, partition)
 );
+
+-- Files whose bytes wait to be freed.
+CREATE TABLE IF NOT EXISTS ops.deleted_files (
+    id text PRIMARY KEY,
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

@@ -27,7 +27,7 @@ from app.log.memory import MemoryLog
 from app.log.port import Log, LogError
 from app.log.topics import declared
 from app.projections import read_model
-from app.reactors import check_files
+from app.reactors.serve import serve as react
 from app.settings import Settings
 from app.storage.store import Store
 
@@ -159,7 +159,7 @@ async def running(
         roles.create_task(_handler(log, stop))
         roles.create_task(read_model.serve(log, dsn, stop))
         if reactor:
-            roles.create_task(check_files.serve(log, dsn, store, stop))
+            roles.create_task(react(log, dsn, store, stop))
         serving = roles.create_task(api.serve(given, log, dsn, store, stop, url.set_result))
         try:
             waited: list[asyncio.Future[Any]] = [url, serving]
