@@ -19,7 +19,16 @@ from msgspec import Struct
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.aggregates import Aggregate, of_this_schema, read_aggregate
-from app.log.codec import FIRST_CHAIN, Event, Undecodable, chain_hash, encode, read_event, where
+from app.log.codec import (
+    FIRST_CHAIN,
+    Envelope,
+    Undecodable,
+    chain_hash,
+    encode,
+    read_envelope,
+    read_event,
+    where,
+)
 from app.log.port import Log, Partition, Received, all_partitions, ends_of, read_all
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -68,13 +77,14 @@ class Audit(Struct, frozen=True):
 
 
 class Folded(Struct):
-    """An aggregate as its events make it."""
+    """An aggregate as its events make it; `unknown` once one of them could not be folded."""
 
     version: int = 0
     chain: str = FIRST_CHAIN
     state: Any = None
     ended: bool = False
     history: str = ""
+    unknown: bool = False
 
 
 def history_digest(before: str, version: int, type: str, at: datetime, actor: str, body: bytes) -> str:
@@ -120,12 +130,10 @@ class Auditor:
         )
         self.folded: dict[str, Folded] = {}
 
-    def take(self, received: Received) -> Event | None:
+    def take(self, received: Received) -> Envelope | None:
         """Hold one event against what came before it, and against whoever keeps its aggregate so."""
-        try:
-            event = read_event(self._decider, received)
-        except (Undecodable, ValueError) as error:
-            self._tell("event", str(error))
+        event = self._read(received)
+        if event is None:
             return None
         folded = self.folded.setdefault(event.aggregate_id, Folded())
         if event.version != folded.version + 1:
@@ -136,20 +144,38 @@ class Auditor:
         if folded.ended:
             self._tell("terminal", f"{where(received)}: {event.id} comes after the end of its aggregate")
         folded.version, folded.chain = event.version, event.chain
+        self._fold(folded, event, received)
+        for copy in self._copies:
+            self._compare(copy, event, folded, received)
+        return event
+
+    def _read(self, received: Received) -> Envelope | None:
+        """The event; if it cannot be decoded, what its headers say."""
+        try:
+            return read_event(self._decider, received)
+        except Undecodable as error:
+            self._tell("event", str(error))
+        try:
+            return read_envelope(received)
+        except Undecodable:
+            return None
+
+    def _fold(self, folded: Folded, event: Envelope, received: Received) -> None:
+        if not isinstance(event, Event):
+            folded.unknown = True
+            return
         try:
             folded.state = self._decider.evolve(folded.state, event.body, event.recorded)
         except Exception as error:  # noqa: BLE001 – a log with a wrong event is what this is for
             why = f"{event.id} cannot follow what came before it: {error!r}"
             self._tell("fold", f"{where(received)}: {why}")
+            folded.unknown = True
         folded.ended = bool(getattr(folded.state, "ended", False))
         if self._histories:
             type, body = self._decider.wire_type(event.body), encode(event.body)
             folded.history = history_digest(folded.history, event.version, type, event.at, event.actor, body)
-        for copy in self._copies:
-            self._compare(copy, event, folded, received)
-        return event
 
-    def _compare(self, copy: Copy, event: Event, folded: Folded, received: Received) -> None:
+    def _compare(self, copy: Copy, event: Envelope, folded: Folded, received: Received) -> None:
         kept = copy.aggregates.get(event.aggregate_id)
         version = kept.version if kept else 0
         if version < event.version:
@@ -160,9 +186,9 @@ class Auditor:
         elif kept is not None and version == event.version:
             if kept.chain is not None and kept.chain != folded.chain:
                 self._tell(copy.place, f"{kept.place} has another chain than {event.id}")
-            elif not kept.foreign and kept.state != copy.shape(
-                event.aggregate_id, event.version, folded.state
-            ):
+            elif folded.unknown or kept.foreign:
+                return
+            elif kept.state != copy.shape(event.aggregate_id, event.version, folded.state):
                 self._tell(copy.place, f"{kept.place} is not what the events up to {event.id} make")
             elif kept.history not in (None, folded.history):
                 self._tell(copy.place, f"{kept.place} has other events than those up to {event.id}")

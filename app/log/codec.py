@@ -50,8 +50,8 @@ class Command(Struct, frozen=True):
     body: Any
 
 
-class Event(Struct, frozen=True):
-    """An event as it lies on the log."""
+class Envelope(Struct, frozen=True):
+    """What the headers of an event say."""
 
     id: str
     type: str
@@ -62,6 +62,11 @@ class Event(Struct, frozen=True):
     correlation_id: str
     actor: str
     chain: str
+
+
+class Event(Envelope, frozen=True):
+    """An event as it lies on the log."""
+
     body: Any
 
     @property
@@ -164,21 +169,34 @@ def chain_hash(before: str, attributes: Headers, value: bytes) -> str:
     return hashlib.sha256(b"".join([b"%d:%b" % (len(part), part) for part in parts])).hexdigest()
 
 
+def read_envelope(received: Received) -> Envelope:
+    """What an event's headers say. Raises `Undecodable`."""
+    return Envelope(**_envelope(received))
+
+
 def read_event(decider: Decider, received: Received) -> Event:
     """The event in a record. Raises `Undecodable`."""
+    found = _envelope(received)
+    return Event(**found, body=_body(decider.events, found["type"], received))
+
+
+def _envelope(received: Received) -> dict[str, Any]:
     found = attributes(received, *CHAINED, "ce_chain")
-    return Event(
-        id=found["ce_id"],
-        type=found["ce_type"],
-        aggregate_id=found["ce_subject"],
-        version=int(found["ce_sequence"]),
-        at=datetime.fromisoformat(found["ce_time"]),
-        causation_id=found["ce_causationid"],
-        correlation_id=found["ce_correlationid"],
-        actor=found["ce_actor"],
-        chain=found["ce_chain"],
-        body=_body(decider.events, found["ce_type"], received),
-    )
+    try:
+        version, at = int(found["ce_sequence"]), datetime.fromisoformat(found["ce_time"])
+    except ValueError as error:
+        raise Undecodable(f"{where(received)} has a header that cannot be read: {error}") from error
+    return {
+        "id": found["ce_id"],
+        "type": found["ce_type"],
+        "aggregate_id": found["ce_subject"],
+        "version": version,
+        "at": at,
+        "causation_id": found["ce_causationid"],
+        "correlation_id": found["ce_correlationid"],
+        "actor": found["ce_actor"],
+        "chain": found["ce_chain"],
+    }
 
 
 def reply_record(reply: Reply, *, noun: str, partition: int) -> Record:
