@@ -22,6 +22,7 @@ from app.log.aggregates import Aggregate, of_this_schema, read_aggregate
 from app.log.codec import (
     FIRST_CHAIN,
     Envelope,
+    Event,
     Undecodable,
     chain_hash,
     encode,
