@@ -11,7 +11,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection
-from app.domain.tunings import Order, PauseAttempt, RunAttempt, StopAttempt
 from app.log import bounds, topics
 from app.log.aggregates import (
     CURSOR_KEY,
@@ -27,11 +26,11 @@ from app.log.codec import (
     Undecodable,
     encode,
     event_record,
-    headers,
     read_command,
     reply_record,
 )
 from app.log.port import Received, Record
+from app.log.work import order_record
 
 logger = structlog.get_logger("command_handler")
 
@@ -106,7 +105,7 @@ def _decide_one(
     at = max(command.at, aggregate.at) if aggregate.at else command.at
     context = Context(command.id, command.aggregate_id, command.actor, at)
     decision = decider.decide(aggregate.state, command.body, context)
-    orders = [_order_record(order, command) for order in decision.orders]
+    orders = [order_record(order, command) for order in decision.orders]
     if isinstance(decision, Rejection):
         logger.info(
             "command_rejected",
@@ -163,26 +162,6 @@ def _refused(
     return Reply(
         command.id, command.aggregate_id, False, aggregate.version, code=code, message=message, param=param
     )
-
-
-def _order_record(order: Order, command: Command) -> Record:
-    """A work order, addressed to its worker."""
-    match order:
-        case RunAttempt(attempt=attempt, tuning=tuning):
-            kind, worker, subject = "run", attempt.worker, tuning.id
-        case StopAttempt(worker=worker, tuning_id=subject):
-            kind = "stop"
-        case PauseAttempt(worker=worker, tuning_id=subject):
-            kind = "pause"
-    attributes = headers(
-        id=f"{command.id}:{kind}",
-        type=f"tunesmith.work.{kind}.v1",
-        source="/tunesmith/command-handler",
-        subject=subject,
-        causationid=command.id,
-        correlationid=command.correlation_id,
-    )
-    return Record(topics.WORK, worker, encode(order), attributes)
 
 
 def _refusal(received: Received, message: str) -> Reply | None:

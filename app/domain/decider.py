@@ -74,9 +74,9 @@ def _in_snake_case(name: str) -> str:
     return _boundary.sub("_", name).lower()
 
 
-def wire_type(noun: str, kind: type, schema: int = 1) -> str:
-    """`tunesmith.<noun>.<kind in snake case>.v<schema>`."""
-    return f"tunesmith.{noun}.{_in_snake_case(kind.__name__)}.v{schema}"
+def wire_type(noun: str, kind: type) -> str:
+    """`tunesmith.<noun>.<kind in snake case>.v<schema>`; the schema is 1 where the class names none."""
+    return f"tunesmith.{noun}.{_in_snake_case(kind.__name__)}.v{getattr(kind, 'SCHEMA', 1)}"
 
 
 def wire_types(noun: str, *kinds: type) -> dict[str, type]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Struct
@@ -49,6 +49,10 @@ class DeleteFile(Struct, frozen=True):
 
 
 class Uploaded(Struct, frozen=True):
+    """Since schema 2 each upload has a place of its own in the store, `key`."""
+
+    SCHEMA: ClassVar[int] = 2
+
     account_id: str
     filename: str
     purpose: str

@@ -17,6 +17,7 @@ from msgspec import Struct
 from app.domain.decider import Decider, Recorded
 from app.log import topics
 from app.log.port import Headers, Received, Record
+from app.log.upcasters import UPCASTERS, upcasted
 
 FIRST_CHAIN = "0" * 64
 CHAINED = (
@@ -177,6 +178,8 @@ def read_envelope(received: Received) -> Envelope:
 def read_event(decider: Decider, received: Received) -> Event:
     """The event in a record. Raises `Undecodable`."""
     found = _envelope(received)
+    if found["type"] in UPCASTERS:
+        return Event(**found, body=_upcasted(decider.events, found["type"], found["aggregate_id"], received))
     return Event(**found, body=_body(decider.events, found["type"], received))
 
 
@@ -225,6 +228,15 @@ def attributes(received: Received, *names: str) -> dict[str, str]:
 def where(received: Received) -> str:
     """How people are told which record is meant."""
     return f"{received.partition.topic}[{received.partition.number}]@{received.offset}"
+
+
+def _upcasted(types: dict[str, type], name: str, subject: str, received: Received) -> Any:
+    try:
+        raw = msgspec.json.decode(received.value or b"", type=dict[str, Any])
+        today, body = upcasted(name, raw, subject)
+        return msgspec.convert(body, types[today])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Undecodable(f"{where(received)} is no {name}: {error}") from error
 
 
 def _body(types: dict[str, type], name: str, received: Received) -> Any:
