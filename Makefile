@@ -30,7 +30,7 @@ install-dev: ## set up .venv with the developers' tools as well
 	@scripts/install.sh dev
 
 .PHONY: check
-check: check-format check-lint check-types check-rooms check-sdk check-deployment ## all of the static checks
+check: check-format check-lint check-types check-rooms check-sdk check-contracts check-deployment ## all of the static checks
 
 .PHONY: check-format
 check-format: install-dev
@@ -53,6 +53,10 @@ check-rooms: install-dev
 check-sdk: install-dev
 	$(BIN)/python scripts/unasync.py --check
 
+.PHONY: check-contracts
+check-contracts: install-dev
+	$(BIN)/python -m scripts.asyncapi --check
+
 .PHONY: check-deployment
 check-deployment: install-dev
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
@@ -70,6 +74,15 @@ test: install-dev ## the whole test suite, real broker and database included (AR
 .PHONY: test-fast
 test-fast: install-dev ## the tests that start no server (ARGS=… for pytest)
 	$(BIN)/python -m pytest tests/unit sdk/tests $(ARGS)
+
+.PHONY: test-faults
+test-faults: install-dev ## every fault in all of its rounds (an hour; ARGS=… for pytest)
+	FAULTS=every $(BIN)/python -m pytest tests/faults $(ARGS)
+
+.PHONY: contracts
+contracts: install-dev ## write infra/kafka/asyncapi.yaml and the golden bytes of what is new
+	$(BIN)/python -m scripts.asyncapi
+	$(BIN)/python -m tests.contract.golden
 
 .PHONY: bench
 bench: install-dev bench-install ## the figures that are promised, as ratios within one run (15 minutes)

@@ -44,10 +44,14 @@ class ReinstateAccount(Struct, frozen=True):
 
 
 class Opened(Struct, frozen=True):
+    """An account was opened."""
+
     name: str
 
 
 class KeyIssued(Struct, frozen=True):
+    """A key was issued; of the key only its SHA-256 is known."""
+
     key_id: str
     sha256: str
     name: str
@@ -56,15 +60,17 @@ class KeyIssued(Struct, frozen=True):
 
 
 class KeyRevoked(Struct, frozen=True):
+    """A key is worthless."""
+
     key_id: str
 
 
 class Suspended(Struct, frozen=True):
-    pass
+    """Everything the account asks for is refused."""
 
 
 class Reinstated(Struct, frozen=True):
-    pass
+    """The suspension ended."""
 
 
 class Key(Struct, frozen=True):

@@ -63,6 +63,8 @@ class Uploaded(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
+    """What the check of the content found; `first_fault` is set when there is any."""
+
     format: str | None
     rows: int
     fault_count: int
@@ -70,7 +72,7 @@ class Checked(Struct, frozen=True):
 
 
 class Deleted(Struct, frozen=True):
-    pass
+    """Out of use; the bytes go once no job can read them any more."""
 
 
 class File(Struct, frozen=True):

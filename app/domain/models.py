@@ -25,6 +25,8 @@ class ArchiveModel(Struct, frozen=True):
 
 
 class Registered(Struct, frozen=True):
+    """A base model is to be had, or in another revision."""
+
     revision: str
     context_length: int
     parameters: int
@@ -32,7 +34,7 @@ class Registered(Struct, frozen=True):
 
 
 class Archived(Struct, frozen=True):
-    pass
+    """No new tuning may start from it."""
 
 
 class BaseModel(Struct, frozen=True):

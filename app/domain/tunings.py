@@ -194,6 +194,8 @@ class CancelTuning(Struct, frozen=True):
 
 
 class Created(Struct, frozen=True):
+    """Accepted: model revision, file digests and every `auto` value resolved. `memory` is in bytes."""
+
     account_id: str
     model: ModelRef
     training_file: FileRef
@@ -209,41 +211,57 @@ class Created(Struct, frozen=True):
 
 
 class Dispatched(Struct, frozen=True):
+    """An attempt was given to a worker's slot; its order left in the same transaction."""
+
     attempt: Attempt
 
 
 class Started(Struct, frozen=True):
+    """Once a job: the first attempt's child process has taken its plan."""
+
     attempt: int
 
 
 class EpochCompleted(Struct, frozen=True):
+    """An epoch is complete."""
+
     attempt: int
     result: EpochResult
 
 
 class CheckpointSaved(Struct, frozen=True):
+    """A complete, verified checkpoint is in the object store."""
+
     attempt: int
     checkpoint: Checkpoint
 
 
 class PauseRequested(Struct, frozen=True):
+    """The attempt was told to come to rest; `attempt` is None when none was under way."""
+
     attempt: int | None
 
 
 class Paused(Struct, frozen=True):
+    """The job rests at its last checkpoint; its devices are free."""
+
     attempt: int | None
 
 
 class Resumed(Struct, frozen=True):
-    pass
+    """A paused job waits for an attempt that goes on from its last checkpoint."""
 
 
 class AttemptLost(Struct, frozen=True):
+    """The attempt is gone for a reason that says nothing against another one; the status stays."""
+
     attempt: int
     reason: LossReason
 
 
 class Succeeded(Struct, frozen=True):
+    """The adapter was read back from the store and loaded by stock PEFT. Losses in nats per token."""
+
     attempt: int
     fine_tuned_model: str
     train_loss: float
@@ -253,12 +271,16 @@ class Succeeded(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
+    """The job ended with a stable code, whose fault it is, and a sentence that says what to do."""
+
     attempt: int
     failure: Failure
     result_files: tuple[ResultFile, ...] = ()
 
 
 class Cancelled(Struct, frozen=True):
+    """The job was ended at once; `attempt` is the one that was told to stop."""
+
     attempt: int | None
 
 

@@ -178,9 +178,11 @@ def read_envelope(received: Received) -> Envelope:
 def read_event(decider: Decider, received: Received) -> Event:
     """The event in a record. Raises `Undecodable`."""
     found = _envelope(received)
-    if found["type"] in UPCASTERS:
-        return Event(**found, body=_upcasted(decider.events, found["type"], found["aggregate_id"], received))
-    return Event(**found, body=_body(decider.events, found["type"], received))
+    name = found["type"]
+    if (upcaster := UPCASTERS.get(name)) is not None:
+        older = _body({name: upcaster.held}, name, received)
+        return Event(**found, body=upcasted(name, older, found["aggregate_id"]))
+    return Event(**found, body=_body(decider.events, name, received))
 
 
 def _envelope(received: Received) -> dict[str, Any]:
@@ -228,15 +230,6 @@ def attributes(received: Received, *names: str) -> dict[str, str]:
 def where(received: Received) -> str:
     """How people are told which record is meant."""
     return f"{received.partition.topic}[{received.partition.number}]@{received.offset}"
-
-
-def _upcasted(types: dict[str, type], name: str, subject: str, received: Received) -> Any:
-    try:
-        raw = msgspec.json.decode(received.value or b"", type=dict[str, Any])
-        today, body = upcasted(name, raw, subject)
-        return msgspec.convert(body, types[today])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Undecodable(f"{where(received)} is no {name}: {error}") from error
 
 
 def _body(types: dict[str, type], name: str, received: Received) -> Any:

@@ -32,12 +32,14 @@ def state(stream: str) -> str:
 
 
 class Topic(Struct, frozen=True):
-    """One topic as declared: its partitions, replicas and configuration."""
+    """One topic as declared: its partitions, replicas and configuration, and the roles that use it."""
 
     name: str
     partitions: int
     replication: int
     config: dict[str, str]
+    writers: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
 
 
 def declared(profile: str) -> tuple[Topic, ...]:
@@ -51,6 +53,8 @@ def declared(profile: str) -> tuple[Topic, ...]:
             entry["partitions"][profile],
             chosen["replication"],
             document["policies"][entry["policy"]] | insync,
+            tuple(entry["writers"]),
+            tuple(entry["readers"]),
         )
         for name, entry in document["topics"].items()
     )

@@ -1,7 +1,7 @@
 """Events of older schemas brought to the form of today's before they are decoded; the log stays as it is.
 
-An upcaster takes the JSON object of one schema, and the aggregate's id, to the next schema; several make a
-chain. The hash of an event is over what was written, and so is not touched by this.
+An upcaster takes what one schema held, and the aggregate's id, to the next schema; several make a chain. The
+hash of an event is over what was written, and so is not touched by this.
 """
 
 from __future__ import annotations
@@ -10,27 +10,43 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
-Upcast = Callable[[dict[str, Any], str], dict[str, Any]]
+from app.domain.files import Uploaded
+
+
+class UploadedV1(Struct, frozen=True):
+    """The bytes lay under the file's id; the last writers of this schema gave each a place of its own."""
+
+    account_id: str
+    filename: str
+    purpose: str
+    bytes: int
+    sha256: str
+    key: str | None = None
+    request_hash: str = ""
 
 
 class Upcaster(Struct, frozen=True):
-    """What an older type became, and how."""
+    """What an older type held, what it became, and how."""
 
+    held: type
     becomes: str
-    upcast: Upcast
+    upcast: Callable[[Any, str], Any]
 
 
-def uploaded_v2(v1: dict[str, Any], subject: str) -> dict[str, Any]:
-    """A file's bytes lay under its id, before each upload had a place of its own."""
-    return {"key": f"files/{subject}"} | v1
+def uploaded_v2(v1: UploadedV1, subject: str) -> Uploaded:
+    """Give the bytes the place where they lay."""
+    return Uploaded(**asdict(v1) | {"key": v1.key or f"files/{subject}"})
 
 
-UPCASTERS = {"tunesmith.file.uploaded.v1": Upcaster("tunesmith.file.uploaded.v2", uploaded_v2)}
+UPCASTERS = {
+    "tunesmith.file.uploaded.v1": Upcaster(UploadedV1, "tunesmith.file.uploaded.v2", uploaded_v2),
+}
 
 
-def upcasted(type: str, body: dict[str, Any], subject: str) -> tuple[str, dict[str, Any]]:
-    """Today's type and form of a body that was written as `type`."""
+def upcasted(type: str, body: Any, subject: str) -> Any:
+    """Today's form of a body that was written as `type`."""
     while (upcaster := UPCASTERS.get(type)) is not None:
         type, body = upcaster.becomes, upcaster.upcast(body, subject)
-    return type, body
+    return body

@@ -11,9 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 from app.domain.files import FILES, DeleteFile, RecordCheck, RegisterFile
+from app.log.aggregates import Aggregate, state_record
+from app.log.audit import audit
+from app.log.codec import encode, read_event
+from app.log.history import history_of, past
 from app.log.kafka import KafkaLog
 from app.log.port import Received, Record, read_all
 from app.log.topics import events
+from tests.contract.golden import kept, record_of
 from tests.handling import handling, replies_to, send
 from tests.servers import RemakeTopics
 
@@ -99,3 +104,26 @@ async def test_an_event_told_twice_is_named(topics: str) -> None:
     status, said = verified(topics)
     assert status == 1
     assert "is at version 3, and then comes 3" in said
+
+
+async def test_a_log_with_an_older_schema_is_whole_and_folded_alike(topics: str) -> None:
+    """A v1 upload as it was written before schema 2, and what a handler of today adds to it."""
+    old = record_of(kept("tunesmith.file.uploaded.v1")[0].read_bytes())
+    await written(topics, [old])
+    log = KafkaLog(topics)
+    event = read_event(FILES, old)
+    state = FILES.evolve(None, event.body, event.recorded)
+    aggregate = Aggregate(event.aggregate_id, 1, event.chain, event.at, (), state)
+    handler = await log.transactional_writer("tunesmith-files-0")
+    await handler.commit([state_record(FILES, aggregate.id, encode(aggregate), 0)])
+    await handler.close()
+    async with handling(log, "files"):
+        await send(log, FILES, event.aggregate_id, *STORY[1:])
+        await replies_to(log, 2)
+    assert verified(topics) == (0, "3 events of 1 aggregates\nevery version and chain is whole\n")
+    found = await history_of(log, [FILES], event.aggregate_id)
+    assert found is not None
+    then = past(*found)
+    assert then is not None
+    assert (then.version, then.state.key, then.state.status) == (3, f"files/{event.aggregate_id}", "deleted")
+    assert (await audit(log, [FILES], {})).wrong.keys() <= {"reply"}, "nobody asked for the v1 upload here"

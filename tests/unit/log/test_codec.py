@@ -59,7 +59,7 @@ def test_an_event_comes_back_as_it_was_written() -> None:
 def test_an_event_is_a_cloudevent_in_binary_mode() -> None:
     headers = dict(event()[0].headers)
     assert headers["ce_specversion"] == b"1.0"
-    assert headers["ce_type"] == b"tunesmith.file.uploaded.v1"
+    assert headers["ce_type"] == b"tunesmith.file.uploaded.v2"
     assert headers["ce_source"] == b"/tunesmith/files"
     assert headers["ce_time"] == b"2026-11-23T12:00:00.000005Z"
     assert headers["content-type"] == b"application/json"
@@ -93,7 +93,7 @@ def test_an_unknown_type_is_told_by_its_place_before_it_is_decoded() -> None:
 
 def test_a_broken_value_and_a_missing_header_are_told() -> None:
     record, _ = event()
-    with pytest.raises(Undecodable, match=r"is no tunesmith\.file\.uploaded\.v1"):
+    with pytest.raises(Undecodable, match=r"is no tunesmith\.file\.uploaded\.v2"):
         read_event(FILES, received(replace(record, value=b"{")))
     with pytest.raises(Undecodable, match="has no header 'ce_chain'"):
         read_event(FILES, received(replace(record, headers=record.headers[:-1])))

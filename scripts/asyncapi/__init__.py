@@ -1,0 +1,1 @@
+"""`infra/kafka/asyncapi.yaml`, out of the message types and `topics.toml`."""
