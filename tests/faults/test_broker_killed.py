@@ -7,8 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tunesmith.kafka import EventStream
 
+from app.log import topics
 from app.log.kafka import KafkaLog
+from app.log.port import read_all
 from tests.faults.broker import own_broker
 from tests.faults.load import loading
 from tests.faults.oracle import log_is_true, read_model_is_true
@@ -29,6 +32,8 @@ async def test_nothing_acknowledged_is_lost_and_the_api_says_503_and_recovers_by
             running(log, database, tmp_path / "service") as service,
             service.client() as client,
         ):
+            followed: list[str] = []
+            following = asyncio.create_task(follow(broker.bootstrap, followed))
             body = {"model": MODEL, "training_file": await uploaded(client)}
             for number in range(rounds(1, 4)):
                 async with load.going_on(f"job-{number}"):
@@ -47,6 +52,22 @@ async def test_nothing_acknowledged_is_lost_and_the_api_says_503_and_recovers_by
             # What the api created lies on the same log: the oracle is to know only what the load sent.
             await log_is_true(log, load, others=jobs - {one.aggregate_id for one in load.sent})
             await read_model_is_true(log, database)
+            written = [one.header("ce_id") async for one in read_all(log, topics.events("tunings"))]
+
+            async def all_followed() -> bool:
+                assert not following.done(), following.exception()
+                return len(followed) >= len(written)
+
+            await until(all_followed)
+            following.cancel()
+            assert sorted(followed) == sorted(str(one) for one in written)
+
+
+async def follow(bootstrap: str, seen: list[str]) -> None:
+    """Somebody who consumes the events, all the while."""
+    async with EventStream(bootstrap, verify=True) as stream:
+        async for event in stream:
+            seen.append(event.id)  # noqa: PERF401 – it never ends
 
 
 async def _takes(client: httpx.AsyncClient, body: dict[str, str]) -> bool:

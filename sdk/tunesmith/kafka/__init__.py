@@ -1,0 +1,68 @@
+"""The service's events straight from its Kafka log, typed, in order, none twice and none missed.
+
+pip install "tunesmith[kafka]"
+
+async with EventStream("broker:9092", position=load()) as events:
+    async for event in events:
+        if isinstance(event.data, TuningSucceeded):
+            print(event.aggregate_id, event.data.fine_tuned_model)
+        store(event.position)  # in the same transaction as whatever else you write
+"""
+
+from tunesmith.kafka._events import (
+    AccountOpened,
+    AccountReinstated,
+    AccountSuspended,
+    Event,
+    FileChecked,
+    FileDeleted,
+    FileUploaded,
+    KeyIssued,
+    KeyRevoked,
+    ModelArchived,
+    ModelRegistered,
+    TuningAttemptLost,
+    TuningCancelled,
+    TuningCheckpointSaved,
+    TuningCreated,
+    TuningDispatched,
+    TuningEpochCompleted,
+    TuningFailed,
+    TuningPaused,
+    TuningPauseRequested,
+    TuningResumed,
+    TuningStarted,
+    TuningSucceeded,
+)
+from tunesmith.kafka._history import ChainError, GapError, StreamError
+from tunesmith.kafka._stream import EventStream
+
+__all__ = [
+    "AccountOpened",
+    "AccountReinstated",
+    "AccountSuspended",
+    "ChainError",
+    "Event",
+    "EventStream",
+    "FileChecked",
+    "FileDeleted",
+    "FileUploaded",
+    "GapError",
+    "KeyIssued",
+    "KeyRevoked",
+    "ModelArchived",
+    "ModelRegistered",
+    "StreamError",
+    "TuningAttemptLost",
+    "TuningCancelled",
+    "TuningCheckpointSaved",
+    "TuningCreated",
+    "TuningDispatched",
+    "TuningEpochCompleted",
+    "TuningFailed",
+    "TuningPauseRequested",
+    "TuningPaused",
+    "TuningResumed",
+    "TuningStarted",
+    "TuningSucceeded",
+]
