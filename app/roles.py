@@ -64,12 +64,12 @@ def roles_of(
     settings: Settings, names: Sequence[str], stop: asyncio.Event
 ) -> dict[str, Coroutine[Any, Any, None]]:
     """The named roles, each ready to be awaited; only their own code is imported."""
-    from app.log.kafka import KafkaLog
+    from app.log.kafka import log_of
     from app.storage.store import Store
 
     if settings.kafka is None:
         raise SettingsError("TUNESMITH_KAFKA is not set: name the brokers, as host:port")
-    log = KafkaLog(settings.kafka)
+    log = log_of(settings)
     worker = settings.worker or socket.gethostname()
 
     def database() -> str:

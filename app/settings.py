@@ -25,6 +25,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Every setting; each field is the variable `TUNESMITH_<FIELD>`."""
 
     kafka: Annotated[str | None, Meta(description="Bootstrap servers; none: `up` embeds a broker.")] = None
+    kafka_security: Annotated[
+        str,
+        Meta(
+            pattern="^(plaintext|ssl|sasl_plaintext|sasl_ssl)$",
+            description="How to talk to the brokers: plaintext, ssl, sasl_plaintext, sasl_ssl.",
+        ),
+    ] = "plaintext"
+    kafka_user: Annotated[str | None, Meta(description="User on the brokers, for sasl_….")] = None
+    kafka_password: Annotated[
+        str | None, Meta(description="The user's password.", extra={"secret": True})
+    ] = None
+    kafka_ca: Annotated[
+        str | None, Meta(description="File of certificates to trust, for …ssl; none: the system's.")
+    ] = None
     database: Annotated[str | None, Meta(description="PostgreSQL DSN; none: `up` embeds a server.")] = None
     storage: Annotated[
         str | None,

@@ -47,7 +47,9 @@ def attached(data_dir: Path | None) -> Settings:
                 f"no `tunesmith-server up` runs on {settings.data_dir}; start it, name another --data-dir, "
                 "or set TUNESMITH_KAFKA and TUNESMITH_DATABASE"
             )
-        settings = msgspec.structs.replace(settings, kafka=running.kafka, database=running.database)
+        settings = msgspec.structs.replace(
+            settings, kafka=running.kafka, kafka_security="plaintext", database=running.database
+        )
     return settings
 
 

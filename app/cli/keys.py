@@ -20,12 +20,12 @@ def create(
 ) -> None:
     """Make a key and print it: it is shown this once."""
     from app.keys import issue
-    from app.log.kafka import KafkaLog
+    from app.log.kafka import log_of
 
     scopes = tuple(scope or ("read", "write"))
     if bad := [one for one in scopes if one not in ("read", "write", "admin")]:
         fail(f"there is no scope {bad[0]!r}; there are read, write, admin")
-    key_id, secret = finished(issue(KafkaLog(attached(data_dir).kafka or ""), account, name, scopes))  # type: ignore[arg-type]
+    key_id, secret = finished(issue(log_of(attached(data_dir)), account, name, scopes))  # type: ignore[arg-type]
     typer.echo(f"key {key_id} of account {account}, shown this once:", err=True)
     print(secret)
 
@@ -53,7 +53,7 @@ def revoke_one(
 ) -> None:
     """Make a key worthless."""
     from app.keys import revoke
-    from app.log.kafka import KafkaLog
+    from app.log.kafka import log_of
 
-    finished(revoke(KafkaLog(attached(data_dir).kafka or ""), account, key_id))
+    finished(revoke(log_of(attached(data_dir)), account, key_id))
     print(f"{key_id} is revoked")

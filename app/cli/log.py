@@ -21,13 +21,13 @@ def tail(
     data_dir: DataDir = None,
 ) -> None:
     """Print records as they lie on the log, one a line."""
-    from app.log.kafka import KafkaLog
+    from app.log.kafka import log_of
     from app.log.port import Start, all_partitions
 
     found = attached(data_dir)
 
     async def work() -> None:
-        log = KafkaLog(found.kafka or "")
+        log = log_of(found)
         partitions = await all_partitions(log, f"tunesmith.{topic}.v1")
         reader = await log.reader(dict.fromkeys(partitions, Start.FIRST if from_start else Start.END))
         ends = {partition: await reader.end(partition) for partition in partitions}
@@ -65,12 +65,12 @@ def replay(
     from app.domain.streams import STREAMS
     from app.log.codec import Undecodable, timestamp
     from app.log.history import history_of, moment, past
-    from app.log.kafka import KafkaLog
+    from app.log.kafka import log_of
 
     found = attached(data_dir)
     try:
         until = moment(at) if at is not None else None
-        history = finished(history_of(KafkaLog(found.kafka or ""), STREAMS.values(), id))
+        history = finished(history_of(log_of(found), STREAMS.values(), id))
     except (ValueError, Undecodable) as error:
         fail(str(error))
     if history is None:
@@ -100,14 +100,14 @@ def verify(data_dir: DataDir = None) -> None:
     """Prove versions, chains, ends, states, replies and read model. Exit code 1 if anything is wrong."""
     from app.domain.streams import STREAMS
     from app.log.audit import audit
-    from app.log.kafka import KafkaLog
+    from app.log.kafka import log_of
     from app.projections.copies import read_model_copies
 
     found = attached(data_dir)
 
     async def work() -> Audit:
         copies = await read_model_copies(found.database) if found.database else {}
-        return await audit(KafkaLog(found.kafka or ""), STREAMS.values(), copies)
+        return await audit(log_of(found), STREAMS.values(), copies)
 
     audited = finished(work())
     print(f"{audited.events} events of {audited.aggregates} aggregates, {audited.replies} replies")

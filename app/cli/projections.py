@@ -27,7 +27,7 @@ def status(data_dir: DataDir = None) -> None:
 @app.command("rebuild")
 def rebuild_all(data_dir: DataDir = None) -> None:
     """Build the read model anew from the log, beside the serving one, then put it in its place."""
-    from app.log.kafka import KafkaLog
+    from app.log.kafka import log_of
     from app.projections.read_model import prepare, rebuild
 
     found = attached(data_dir)
@@ -37,7 +37,7 @@ def rebuild_all(data_dir: DataDir = None) -> None:
 
     async def work() -> int:
         await prepare(found.database or "")
-        return await rebuild(KafkaLog(found.kafka or ""), found.database or "", progress)
+        return await rebuild(log_of(found), found.database or "", progress)
 
     records = finished(work())
     typer.echo("", err=True)

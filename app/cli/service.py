@@ -79,4 +79,7 @@ def settings() -> None:
     for field in msgspec.inspect.type_info(Settings).fields:  # type: ignore[attr-defined]
         described = getattr(field.type, "extra_json_schema", None) or {}
         meaning = described.get("description", "")
-        print(f"TUNESMITH_{field.name.upper():<22} {getattr(current, field.name)!s:<28} {meaning}")
+        value = getattr(current, field.name)
+        secret = (getattr(field.type, "extra", None) or {}).get("secret")
+        shown = "(set)" if secret and value is not None else str(value)
+        print(f"TUNESMITH_{field.name.upper():<22} {shown:<28} {meaning}")

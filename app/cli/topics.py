@@ -19,20 +19,22 @@ app = typer.Typer(help="Topics as declared in infra/kafka/topics.toml.", no_args
 def apply_declared(data_dir: DataDir = None) -> None:
     """Make the topics that are missing; report what the others differ in."""
     from app.log import topics
+    from app.log.access import access_of
     from app.log.topic_admin import apply
 
     found = attached(data_dir)
-    _tell_drift(finished(apply(found.kafka or "", topics.declared(found.profile))))
+    _tell_drift(finished(apply(found.kafka or "", topics.declared(found.profile), access_of(found))))
 
 
 @app.command("diff")
 def diff(data_dir: DataDir = None) -> None:
     """Report how the broker's topics differ from the declared ones; change nothing."""
     from app.log import topics
+    from app.log.access import access_of
     from app.log.topic_admin import drift
 
     found = attached(data_dir)
-    _tell_drift(finished(drift(found.kafka or "", topics.declared(found.profile))))
+    _tell_drift(finished(drift(found.kafka or "", topics.declared(found.profile), access_of(found))))
 
 
 def _tell_drift(differences: Sequence[Drift]) -> None:

@@ -13,14 +13,14 @@ app = typer.Typer(help="Trainer workers.", no_args_is_help=True)
 def list_all(data_dir: DataDir = None) -> None:
     """The workers by their last heartbeats."""
     from app.log import topics
-    from app.log.kafka import KafkaLog
+    from app.log.kafka import log_of
     from app.log.port import read_all
     from app.log.workers import read_heartbeat
 
     found = attached(data_dir)
 
     async def work() -> None:
-        log = KafkaLog(found.kafka or "")
+        log = log_of(found)
         last = {record.key: record async for record in read_all(log, topics.WORKERS)}
         for record in last.values():
             if (beat := read_heartbeat(record)) is not None:

@@ -13,7 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from app.log import bounds
+from app.log.access import OPEN, Access, access_of
 from app.log.kafka_membership import KafkaMembership
+from app.log.kafka_refusals import REFUSALS, not_authorized, started
 from app.log.kafka_transactions import KafkaTransactionalWriter, open_transactional_writer
 from app.log.port import (
     Membership,
@@ -24,17 +26,24 @@ from app.log.port import (
     Start,
     Unavailable,
 )
+from app.settings import Settings
+
+
+def log_of(settings: Settings) -> KafkaLog:
+    """The log that the settings name."""
+    return KafkaLog(settings.kafka or "", access_of(settings))
 
 
 class KafkaLog:
     """A log on the brokers at `bootstrap` (host:port, comma separated)."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, access: Access = OPEN) -> None:
         self.bootstrap = bootstrap
         self._common: dict[str, Any] = {
             "bootstrap_servers": bootstrap,
             "request_timeout_ms": bounds.REQUEST_TIMEOUT_MS,
             "retry_backoff_ms": bounds.RETRY_BACKOFF_MS,
+            **access.options(),
         }
         self._counts: dict[str, int] = {}
 
@@ -44,7 +53,7 @@ class KafkaLog:
             async with bounded(f"ask for {topic}"):
                 admin = AIOKafkaAdminClient(**self._common)
                 try:
-                    await admin.start()
+                    await started(admin, self._common)
                     [found] = await admin.describe_topics([topic])
                 finally:
                     await admin.close()
@@ -61,7 +70,7 @@ class KafkaLog:
             max_batch_size=bounds.LARGEST_RECORD_BYTES,
             max_request_size=bounds.LARGEST_RECORD_BYTES,
         )
-        await _start(producer, "connect a producer")
+        await _start(producer, "connect a producer", self._common)
         return KafkaWriter(producer)
 
     async def transactional_writer(self, transactional_id: str) -> KafkaTransactionalWriter:
@@ -79,7 +88,7 @@ class KafkaLog:
             isolation_level="read_committed",
             fetch_max_wait_ms=bounds.FETCH_WAIT_MS if follows else 0,
         )
-        await _start(consumer, "connect a consumer")
+        await _start(consumer, "connect a consumer", self._common)
         try:
             async with bounded("set a reader's positions"):
                 consumer.assign([TopicPartition(*partition) for partition in positions])
@@ -106,7 +115,7 @@ class KafkaLog:
         async with bounded("list topics"):
             admin = AIOKafkaAdminClient(**self._common)
             try:
-                await admin.start()
+                await started(admin, self._common)
                 await admin.list_topics()
             finally:
                 await admin.close()
@@ -181,6 +190,8 @@ async def translated(doing: str) -> AsyncIterator[None]:
         yield
     except MessageSizeTooLargeError:
         raise
+    except REFUSALS as error:
+        raise not_authorized(doing, error) from error
     except (KafkaError, OSError) as error:
         raise Unavailable(f"Kafka could not {doing}: {error!r}") from error
 
@@ -195,10 +206,10 @@ async def bounded(doing: str, seconds: float = bounds.ANSWER_WITHIN) -> AsyncIte
         raise Unavailable(f"Kafka did not {doing} within {seconds:g} s") from error
 
 
-async def _start(client: Any, doing: str) -> None:
+async def _start(client: Any, doing: str, options: Mapping[str, Any]) -> None:
     try:
         async with bounded(doing):
-            await client.start()
+            await started(client, options)
     except BaseException:
         await close_bounded(client)
         raise

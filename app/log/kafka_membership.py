@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from app.log import bounds
+from app.log.kafka_refusals import REFUSALS, not_authorized, started
 from app.log.port import Partition, Unavailable
 
 logger = structlog.get_logger("log")
@@ -43,7 +44,10 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.subscribe(self._topics, listener=self)
         try:
             async with asyncio.timeout(10):
-                await self._consumer.start()
+                await started(self._consumer, self._common)
+        except REFUSALS as error:
+            await self._leave()
+            raise not_authorized(f"let {self._group} be joined", error) from error
         except (KafkaError, OSError, TimeoutError) as error:
             await self._leave()
             raise Unavailable(f"Kafka did not let {self._group} be joined: {error!r}") from error

@@ -24,6 +24,7 @@ from aiokafka.errors import (
 )
 
 from app.log import bounds
+from app.log.kafka_refusals import REFUSALS, not_authorized, started
 from app.log.port import Fenced, OutcomeUnknown, Record, RecordTooLarge
 
 aiokafka_sender.BACKOFF_OVERRIDE = bounds.CONCURRENT_TRANSACTIONS_BACKOFF
@@ -88,7 +89,7 @@ async def open_transactional_writer(
     producer._sender.__class__ = GuardedSender
     writer = KafkaTransactionalWriter(producer, transactional_id)
     try:
-        await producer.start()
+        await started(producer, common)
     except BaseException:
         await writer.close()
         raise
@@ -118,7 +119,10 @@ class KafkaTransactionalWriter:
         except MessageSizeTooLargeError as error:
             raise RecordTooLarge(str(error)) from error
         except (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError) as error:
-            if isinstance(self._cause_of(error), ProducerFenced | InvalidProducerEpoch):
+            cause = self._cause_of(error)
+            if isinstance(cause, REFUSALS):
+                raise not_authorized(f"commit for {self._id}", cause) from error
+            if isinstance(cause, ProducerFenced | InvalidProducerEpoch):
                 message = f"{self._id} was taken by another writer, or its transaction timed out"
                 raise Fenced(message) from error
             raise OutcomeUnknown(f"{self._id} got no clear answer: {error!r}") from error

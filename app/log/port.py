@@ -4,6 +4,7 @@ LogError
 ├── Unavailable        the brokers cannot be reached or do not answer in time
 ├── Fenced             another writer has taken this transactional id
 ├── OutcomeUnknown     it is not known whether a transaction was committed
+├── NotAuthorized      the brokers do not let this user do this, or do not know the user
 └── RecordTooLarge     a record is larger than the log takes
 """
 
@@ -35,6 +36,10 @@ class Fenced(LogError):
 
 class OutcomeUnknown(LogError):
     """It is not known whether the transaction was committed."""
+
+
+class NotAuthorized(LogError):
+    """The brokers do not let this user do this, or do not know the user."""
 
 
 class RecordTooLarge(LogError):

@@ -10,7 +10,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 from msgspec import Struct
 
+from app.log.access import OPEN, Access
 from app.log.kafka import bounded
+from app.log.kafka_refusals import started
 from app.log.port import Unavailable
 from app.log.topics import Topic
 
@@ -27,12 +29,13 @@ class Drift(Struct, frozen=True):
     found: str
 
 
-async def apply(bootstrap: str, declared: Sequence[Topic]) -> list[Drift]:
+async def apply(bootstrap: str, declared: Sequence[Topic], access: Access = OPEN) -> list[Drift]:
     """Make the missing topics; what the others differ in is told, and left as it is. Raises `Unavailable`."""
+    options = {"bootstrap_servers": bootstrap, **access.options()}
     async with bounded("make topics", ADMIN_WITHIN):
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        admin = AIOKafkaAdminClient(**options)
         try:
-            await admin.start()
+            await started(admin, options)
             existing = set(await admin.list_topics())
             missing = [topic for topic in declared if topic.name not in existing]
             if missing:
@@ -50,16 +53,17 @@ async def apply(bootstrap: str, declared: Sequence[Topic]) -> list[Drift]:
                     await asyncio.sleep(0.02)
         finally:
             await admin.close()
-    return await drift(bootstrap, declared)
+    return await drift(bootstrap, declared, access)
 
 
-async def drift(bootstrap: str, declared: Sequence[Topic]) -> list[Drift]:
+async def drift(bootstrap: str, declared: Sequence[Topic], access: Access = OPEN) -> list[Drift]:
     """How the broker's topics differ from the declared ones. Raises `Unavailable`."""
     found: list[Drift] = []
+    options = {"bootstrap_servers": bootstrap, **access.options()}
     async with bounded("describe topics", ADMIN_WITHIN):
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        admin = AIOKafkaAdminClient(**options)
         try:
-            await admin.start()
+            await started(admin, options)
             existing = set(await admin.list_topics())
             present = [topic for topic in declared if topic.name in existing]
             found += [

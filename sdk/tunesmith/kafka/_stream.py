@@ -21,6 +21,7 @@ else:
 
 try:
     from aiokafka import AIOKafkaConsumer, TopicPartition
+    from aiokafka.conn import create_conn
     from aiokafka.errors import (
         AuthenticationFailedError,
         ClusterAuthorizationFailedError,
@@ -123,6 +124,7 @@ class EventStream:
             except REFUSED as error:
                 raise StreamError(f"the brokers refuse to be read: {error}") from error
             except (KafkaError, OSError):
+                await self._check_user()
                 await self.close()
                 await asyncio.sleep(backoff * random.uniform(0.5, 1.5))
                 backoff = min(LONGEST_BACKOFF, backoff * 2)
@@ -169,6 +171,22 @@ class EventStream:
             await consumer.stop()
             raise
         return consumer
+
+    async def _check_user(self) -> None:
+        """Refused for its password, aiokafka only says that it found no broker: ask one by hand."""
+        asked = {
+            name: value for name, value in self._options.items() if name.startswith(("sasl_", "sec", "ssl"))
+        }
+        if "sasl_mechanism" not in asked:
+            return
+        host, _, port = str(self._options["bootstrap_servers"]).split(",")[0].rpartition(":")
+        try:
+            connection = await create_conn(host, int(port), **asked)
+        except REFUSED as error:
+            raise StreamError(f"the brokers refuse to be read: {error}") from error
+        except (KafkaError, OSError, asyncio.TimeoutError):
+            return
+        connection.close()
 
     async def _at_end(self) -> bool:
         assert self._ends is not None
