@@ -79,6 +79,10 @@ test-fast: install-dev ## the tests that start no server (ARGS=… for pytest)
 test-faults: install-dev ## every fault in all of its rounds (an hour; ARGS=… for pytest)
 	FAULTS=every $(BIN)/python -m pytest tests/faults $(ARGS)
 
+.PHONY: test-cluster
+test-cluster: install-dev ## three brokers, killed one by one and two by two, in all rounds (15 minutes)
+	FAULTS=every $(BIN)/python -m pytest tests/cluster $(ARGS)
+
 .PHONY: contracts
 contracts: install-dev ## write infra/kafka/asyncapi.yaml and the golden bytes of what is new
 	$(BIN)/python -m scripts.asyncapi
