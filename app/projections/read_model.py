@@ -150,11 +150,26 @@ async def _drop_old(control: asyncpg.Connection) -> None:
         return
 
 
+async def _built(log: Log, dsn: str, stop: asyncio.Event) -> bool:
+    """Build the model unless `stop` comes first; the next attempt throws away what was built till then."""
+    building = asyncio.create_task(rebuild(log, dsn, only_if_stale=True))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([building, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if building.done():
+            building.result()
+        return building.done()
+    finally:
+        for task in (building, stopped):
+            task.cancel()
+        await asyncio.gather(building, stopped, return_exceptions=True)
+
+
 async def serve(log: Log, dsn: str, stop: asyncio.Event) -> None:
     """The role: build the read model if there is none of this version, then keep it up with the log."""
     await prepare(dsn)
-    if not await is_current(dsn):
-        await rebuild(log, dsn, only_if_stale=True)
+    if not await is_current(dsn) and not await _built(log, dsn, stop):
+        return
     partitions = await projected_partitions(log)
     async with pool_for(dsn, "read") as pool, asyncio.TaskGroup() as tasks:
         for partition in partitions:

@@ -185,3 +185,26 @@ async def test_a_model_that_another_log_made_gives_way(model: Model) -> None:
     async with asyncio.timeout(20):
         await read_model.rebuild(shorter, model.dsn)
     assert await model.rows("SELECT id FROM tunings") == [("job-new",)]
+
+
+async def test_a_build_that_takes_long_ends_at_once_when_it_is_told_to(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, stop, begun = memory_log(), asyncio.Event(), asyncio.Event()
+    await append(log, *events(TUNINGS, "job-a", RUN))
+
+    async def slow(*_: object) -> list[str]:
+        begun.set()
+        await asyncio.sleep(60)
+        return []
+
+    with monkeypatch.context() as during:
+        during.setattr(projector, "apply_events", slow)
+        serving = asyncio.create_task(read_model.serve(log, model.dsn, stop))
+        await begun.wait()
+        stop.set()
+        async with asyncio.timeout(5):
+            await serving
+    assert not await read_model.is_current(model.dsn)
+    async with model.kept_up(log):
+        await model.until("SELECT version FROM tunings", 3)
