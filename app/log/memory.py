@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from aiokafka.partitioner import murmur2
@@ -24,7 +24,9 @@ from app.log.port import (
 class MemoryLog:
     """Topics with their partition counts. `now` gives the append time."""
 
-    def __init__(self, partitions: Mapping[str, int], now: type[datetime] | None = None) -> None:
+    def __init__(
+        self, partitions: Mapping[str, int], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._records: dict[Partition, list[Received | None]] = {
             Partition(topic, index): [] for topic, count in partitions.items() for index in range(count)
         }
@@ -32,7 +34,7 @@ class MemoryLog:
         self._epochs: dict[str, int] = {}
         self._members: dict[str, list[MemoryMembership]] = {}
         self._appended = asyncio.Event()
-        self._clock = now or datetime
+        self._now = now
 
     async def partition_count(self, topic: str) -> int:
         if topic not in self._counts:
@@ -85,9 +87,7 @@ class MemoryLog:
             index = (murmur2(key) & 0x7FFFFFFF) % self._counts[record.topic]
         partition = Partition(record.topic, index)
         there = self._of(partition)
-        there.append(
-            Received(partition, len(there), self._clock.now(UTC), record.key, record.value, record.headers)
-        )
+        there.append(Received(partition, len(there), self._now(), record.key, record.value, record.headers))
         return len(there) - 1
 
     def _wake(self) -> None:

@@ -69,7 +69,7 @@ async def apply_events(connection: Connection, folded: Folded, records: Iterable
     changed: dict[str, Row] = {}
     applied: list[Event] = []
     for event in events:
-        if (after := _evolved(folded.decider, rows.get(event.aggregate_id), event)) is not None:
+        if (after := evolved(folded.decider, rows.get(event.aggregate_id), event)) is not None:
             rows[event.aggregate_id] = changed[event.aggregate_id] = after
             applied.append(event)
     if changed:
@@ -84,7 +84,8 @@ async def apply_events(connection: Connection, folded: Folded, records: Iterable
     return [f"{row.id}:{row.version}" for row in changed.values()]
 
 
-def _evolved(decider: Decider, row: Row | None, event: Event) -> Row | None:
+def evolved(decider: Decider, row: Row | None, event: Event) -> Row | None:
+    """The row after an event; None for a repeat. Raises `Gap`."""
     version = row.version if row else 0
     if event.version <= version:
         return None

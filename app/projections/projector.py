@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import structlog
@@ -53,16 +53,26 @@ async def projected_partitions(log: Log) -> list[Partition]:
     return [partition for name in names for partition in await all_partitions(log, name)]
 
 
-async def project(
-    log: Log, pool: asyncpg.Pool, partition: Partition, stop: asyncio.Event, *, notify: bool = True
-) -> None:
+class ReadModel(Protocol):
+    """What events are applied to, batch by batch, each partition from its own checkpoint."""
+
+    async def position(self, partition: Partition) -> int:
+        """Offset of the partition's next record to apply."""
+        ...
+
+    async def apply(self, partition: Partition, expected: int, records: Sequence[Received]) -> int:
+        """Apply records and move the checkpoint at once; the new one. Raises `TakenElsewhere`."""
+        ...
+
+
+async def project(log: Log, model: ReadModel, partition: Partition, stop: asyncio.Event) -> None:
     """Apply a partition's records as they come, until `stop`.
 
     A record that cannot be applied stops this partition, and an alarm is logged: it is never skipped.
     """
     while not stop.is_set():
         try:
-            await _follow(log, pool, partition, stop, notify)
+            await _follow(log, model, partition, stop)
         except TakenElsewhere as error:
             logger.info("projection_taken_elsewhere", partition=str(error))
         except UNAPPLIABLE as error:
@@ -83,55 +93,56 @@ async def project(
                     await stop.wait()
 
 
-async def _follow(
-    log: Log, pool: asyncpg.Pool, partition: Partition, stop: asyncio.Event, notify: bool
-) -> None:
-    expected = await position(pool, partition)
+async def _follow(log: Log, model: ReadModel, partition: Partition, stop: asyncio.Event) -> None:
+    expected = await model.position(partition)
     reader = await log.reader({partition: expected})
     try:
         while not stop.is_set():
             if records := await reader.fetch(LARGEST_BATCH, POLL_SECONDS):
-                expected = await apply_batch(pool, partition, expected, records, notify=notify)
+                expected = await model.apply(partition, expected, records)
     finally:
         await reader.close()
 
 
 async def catch_up(
-    log: Log, pool: asyncpg.Pool, partition: Partition, end: int, on_applied: Callable[[int], None]
+    log: Log, model: ReadModel, partition: Partition, end: int, on_applied: Callable[[int], None]
 ) -> None:
     """Apply a partition's records up to the offset `end`; `on_applied` hears of each batch's size."""
-    expected = await position(pool, partition)
+    expected = await model.position(partition)
     reader = await log.reader({partition: expected}, follows=False)
     try:
         while await reader.position(partition) < end:
             if records := await reader.fetch(LARGEST_BATCH, POLL_SECONDS):
-                expected = await apply_batch(pool, partition, expected, records, notify=False)
+                expected = await model.apply(partition, expected, records)
                 on_applied(len(records))
     finally:
         await reader.close()
 
 
-async def position(pool: asyncpg.Pool, partition: Partition) -> int:
-    """Offset of the partition's next record to apply."""
-    found = await pool.fetchval(QUERIES["next_offset"], *partition)
-    if found is None:
-        await pool.execute(QUERIES["begin"], *partition)
-        return 0
-    return int(found)
+class PostgresModel:
+    """The read model in PostgreSQL, in the schema that the pool's connections have as their search path."""
 
+    def __init__(self, pool: asyncpg.Pool, *, notify: bool = True) -> None:
+        self._pool, self._notify = pool, notify
 
-async def apply_batch(
-    pool: asyncpg.Pool, partition: Partition, expected: int, records: Sequence[Received], *, notify: bool
-) -> int:
-    """Rows, checkpoint and one NOTIFY in one transaction; the new checkpoint. Raises `TakenElsewhere`."""
-    moved = records[-1].offset + 1
-    async with pool.acquire() as connection, connection.transaction():
-        # The checkpoint first: a model that takes over holds it, and whoever waits for it holds nothing else.
-        if await connection.execute(QUERIES["advance"], *partition, expected, moved) != "UPDATE 1":
-            raise TakenElsewhere(f"{partition.topic}[{partition.number}]")
-        applied = await applier(partition.topic)(connection, records)
-        if notify and applied:
-            payload = " ".join(applied)
-            payload = payload if len(payload) <= LONGEST_PAYLOAD else "*"
-            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
-    return moved
+    async def position(self, partition: Partition) -> int:
+        """Offset of the partition's next record to apply."""
+        found = await self._pool.fetchval(QUERIES["next_offset"], *partition)
+        if found is None:
+            await self._pool.execute(QUERIES["begin"], *partition)
+            return 0
+        return int(found)
+
+    async def apply(self, partition: Partition, expected: int, records: Sequence[Received]) -> int:
+        """Rows, checkpoint and one NOTIFY in one transaction; the new checkpoint. Raises `TakenElsewhere`."""
+        moved = records[-1].offset + 1
+        async with self._pool.acquire() as connection, connection.transaction():
+            # The checkpoint first: a model that takes over holds it; who waits for it holds nothing else.
+            if await connection.execute(QUERIES["advance"], *partition, expected, moved) != "UPDATE 1":
+                raise TakenElsewhere(f"{partition.topic}[{partition.number}]")
+            applied = await applier(partition.topic)(connection, records)
+            if self._notify and applied:
+                payload = " ".join(applied)
+                payload = payload if len(payload) <= LONGEST_PAYLOAD else "*"
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+        return moved

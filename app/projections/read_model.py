@@ -13,7 +13,7 @@ import structlog
 from app.domain.streams import STREAMS
 from app.log.aggregates import event_schema, state_schema
 from app.log.port import Log, Partition, ends_of
-from app.projections.projector import QUERIES, catch_up, project, projected_partitions
+from app.projections.projector import QUERIES, PostgresModel, catch_up, project, projected_partitions
 from app.projections.queries import sql
 
 # Part of the fingerprint: raise it when the same events are to make other rows.
@@ -113,7 +113,8 @@ async def _fill(log: Log, pool: asyncpg.Pool, on_progress: Callable[[int, int], 
         done += records
         on_progress(min(done, total), total)
 
-    await asyncio.gather(*(catch_up(log, pool, partition, end, count) for partition, end in ends.items()))
+    model = PostgresModel(pool, notify=False)
+    await asyncio.gather(*(catch_up(log, model, partition, end, count) for partition, end in ends.items()))
     on_progress(total, total)
     return done
 
@@ -131,8 +132,9 @@ async def _take_over(log: Log, control: asyncpg.Connection, pool: asyncpg.Pool) 
                 (partition, min(row["next_offset"], end))
                 for row, (partition, end) in zip(held, ends.items(), strict=True)
             ]
+            model = PostgresModel(pool, notify=False)
             await asyncio.gather(
-                *(catch_up(log, pool, partition, end, lambda _: None) for partition, end in behind)
+                *(catch_up(log, model, partition, end, lambda _: None) for partition, end in behind)
             )
             await control.execute("ALTER SCHEMA read RENAME TO read_old")
         await control.execute("ALTER SCHEMA read_next RENAME TO read")
@@ -173,4 +175,4 @@ async def serve(log: Log, dsn: str, stop: asyncio.Event) -> None:
     partitions = await projected_partitions(log)
     async with pool_for(dsn, "read") as pool, asyncio.TaskGroup() as tasks:
         for partition in partitions:
-            tasks.create_task(project(log, pool, partition, stop))
+            tasks.create_task(project(log, PostgresModel(pool), partition, stop))

@@ -10,7 +10,9 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
+
+import asyncpg
 
 from app.log.kafka import KafkaLog
 from app.logs import configure
@@ -22,18 +24,18 @@ POINTS = ("before", "after")
 
 def crash_at(point: str, batches: int) -> None:
     """Die around the commit of batch number `batches`, from 0."""
-    apply: Any = projector.apply_batch
     left = batches
 
-    async def applied(pool: Any, *arguments: Any, **options: Any) -> int:
-        nonlocal left
-        left -= 1
-        if left >= 0:
-            return int(await apply(pool, *arguments, **options))
-        await apply(DyingPool(pool) if point == "before" else pool, *arguments, **options)
-        return die()
+    class Dying(projector.PostgresModel):
+        async def apply(self, *arguments: Any) -> int:
+            nonlocal left
+            left -= 1
+            if left < 0 and point == "before":
+                self._pool = cast("asyncpg.Pool", DyingPool(self._pool))
+            moved = await super().apply(*arguments)
+            return moved if left >= 0 else die()
 
-    projector.apply_batch = applied
+    vars(read_model)["PostgresModel"] = Dying
 
 
 class DyingPool:

@@ -31,7 +31,7 @@ from app.log.kafka import KafkaLog
 from app.log.port import read_all
 from app.projections import read_model
 from app.projections.fold import FOLDED
-from app.projections.projector import project, projected_partitions
+from app.projections.projector import PostgresModel, project, projected_partitions
 from tests.faults.conftest import Oracle, projecting
 from tests.faults.load import Load, loading
 from tests.faults.oracle import answered, caught_up, log_is_true, read_model_is_true, tables
@@ -128,7 +128,7 @@ async def test_of_two_projectors_on_one_partition_the_loser_rolls_back(
     stop = asyncio.Event()
     async with read_model.pool_for(database, "read") as pool, handling(log, "tunings"):
         several = [
-            asyncio.create_task(project(log, pool, partition, stop))
+            asyncio.create_task(project(log, PostgresModel(pool), partition, stop))
             for partition in await projected_partitions(log)
             if partition.topic == topics.events("tunings")
             for _ in range(3)

@@ -27,7 +27,7 @@ from app.log.metrics import Phase, Step, metric_record
 from app.log.port import Partition, Record, read_all
 from app.log.queue import QueuePlace, queue_record
 from app.projections import read_model
-from app.projections.projector import TakenElsewhere, apply_batch
+from app.projections.projector import PostgresModel, TakenElsewhere
 from tests.integration.projections.appended import (
     ACCOUNTS,
     AT,
@@ -186,9 +186,9 @@ async def test_a_zombies_batch_changes_nothing(model: Model) -> None:
     records = await reader.fetch(10, 1)
     async with read_model.pool_for(model.dsn, "read") as pool:
         with pytest.raises(TakenElsewhere):
-            await apply_batch(pool, partition, 2, records, notify=True)
+            await PostgresModel(pool).apply(partition, 2, records)
         assert await model.rows("SELECT id FROM tunings") == [("job-a",)]
-        assert await apply_batch(pool, partition, 3, records, notify=True) == 6
+        assert await PostgresModel(pool).apply(partition, 3, records) == 6
     assert await model.rows("SELECT id FROM tunings ORDER BY id") == [("job-a",), ("job-b",)]
 
 
