@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from app.command_handler.partition import serve_partition
 from app.domain.tunings import TUNINGS
-from app.log import kafka, kafka_transactions
+from app.log import kafka_transactions
 from app.log.kafka import KafkaLog
 from app.log.kafka_transactions import KafkaTransactionalWriter
 from app.log.port import OutcomeUnknown, Record
@@ -35,7 +35,7 @@ LARGE = (replace(CREATE, metadata={"note": "x" * 60_000}), *STORY[1:])
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is unanswered is so after a second already."""
-    monkeypatch.setattr(kafka, "REQUEST_TIMEOUT_MS", int(REQUEST_SECONDS * 1000))
+    monkeypatch.setattr(bounds, "REQUEST_TIMEOUT_MS", int(REQUEST_SECONDS * 1000))
 
 
 @pytest.mark.parametrize("trick", Trick)
