@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from app.command_handler.partition import serve_partition
 from app.domain.tunings import TUNINGS
-from app.log import kafka_transactions
+from app.log import bounds, kafka_transactions
 from app.log.kafka import KafkaLog
 from app.log.kafka_transactions import KafkaTransactionalWriter
 from app.log.port import OutcomeUnknown, Record

@@ -92,8 +92,8 @@ class EventStream:
             raise ValueError(f"stream must be one of {', '.join(STREAMS)}, not {stream!r}")
         self._topic = f"tunesmith.{stream}.events.v1"
         self._options = {"bootstrap_servers": bootstrap} | kafka
-        self._next = _offsets(self._topic, position)
-        self._histories = Histories(remembered, not self._next, last_version)
+        self._next, self._passed = _place(self._topic, position)
+        self._histories = Histories(remembered, not self._next, self._stored(last_version))
         self._follow, self._unknown, self._verify = follow, unknown, verify
         self._consumer: AIOKafkaConsumer | None = None
         self._ends: dict[TopicPartition, int] | None = None
@@ -101,7 +101,15 @@ class EventStream:
     @property
     def position(self) -> str:
         """Where the stream is: behind the last event that was yielded or passed over."""
-        return json.dumps({"topic": self._topic, "next": self._next})
+        place: dict[str, Any] = {"topic": self._topic, "next": self._next}
+        return json.dumps(place | ({"passed": self._passed} if self._passed else {}))
+
+    def _stored(self, last_version: Callable[[str], int | None] | None) -> Callable[[str], int | None] | None:
+        """What the application has stored, or what was passed over behind that."""
+        if last_version is None:
+            return None
+        passed = dict(self._passed)
+        return lambda id: max(last_version(id) or 0, passed.get(id, 0))
 
     async def __aenter__(self) -> Self:
         return self
@@ -212,8 +220,12 @@ class EventStream:
         new = self._histories.take(place, subject, version, headers, record.value, self._verify)
         self._next[str(record.partition)] = record.offset + 1
         kind = KINDS.get(wire_type)
-        if not new or (kind is None and not self._unknown):
+        if not new:
             return None
+        if kind is None and not self._unknown:
+            self._passed[subject] = version  # the application stores nothing of it
+            return None
+        self._passed.pop(subject, None)
         return Event(
             id=text["ce_id"],
             type=wire_type.split(".")[-2],
@@ -230,14 +242,16 @@ class EventStream:
         )
 
 
-def _offsets(topic: str, position: str | None) -> dict[str, int]:
+def _place(topic: str, position: str | None) -> tuple[dict[str, int], dict[str, int]]:
+    """The next offset of each partition, and the versions that were passed over last."""
     if position is None:
-        return {}
+        return {}, {}
     try:
         stored = json.loads(position)
         offsets = {str(int(partition)): int(offset) for partition, offset in stored["next"].items()}
+        passed = {str(id): int(version) for id, version in stored.get("passed", {}).items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StreamError(f"{position!r} is no position of an event stream") from error
     if stored.get("topic") != topic:
         raise StreamError(f"the position belongs to {stored.get('topic')}, not to {topic}")
-    return offsets
+    return offsets, passed

@@ -172,6 +172,26 @@ async def test_a_type_of_a_later_version_is_passed_over_or_given_as_it_is(
     assert (found[4].type, found[4].data.stars) == ("praised", 5)
 
 
+async def test_what_was_passed_over_is_no_gap_for_who_goes_on_behind_it(
+    remake_topics: RemakeTopics,
+) -> None:
+    records = await told(await remake_topics(), 1)
+    bootstrap = await remake_topics()
+    headers = tuple(
+        (name, b"tunesmith.tuning.praised.v3" if name == "ce_type" else value)
+        for name, value in records[8].headers
+    )
+    await written(bootstrap, [*records[:8], replace(records[8], headers=headers)])
+    stored = {"job-0": 8}
+    async with EventStream(bootstrap, follow=False, last_version=lambda _: None) as stream:
+        assert [event.version async for event in stream] == list(range(1, 9))
+        position = stream.position
+    last = {key: value if key != "ce_sequence" else b"10" for key, value in records[8].headers}
+    await written(bootstrap, [replace(records[8], headers=tuple(last.items()))])
+    found = await read(EventStream(bootstrap, position=position, follow=False, last_version=stored.get))
+    assert [event.version for event in found] == [10]
+
+
 async def test_memory_is_bounded_and_what_was_forgotten_is_taken_as_it_comes(topics: str) -> None:
     await told(topics, 6)
     stream = EventStream(topics, follow=False, remembered=2)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +127,12 @@ async def shop(tmp_path: Path, cache_dir: Path) -> AsyncIterator[Shop]:
 
 def children() -> list[psutil.Process]:
     """Training processes of this one."""
-    return [
-        one
-        for one in psutil.Process().children(recursive=True)
-        if one.status() != psutil.STATUS_ZOMBIE and "app.trainer_worker.training" in one.cmdline()
-    ]
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it may end while it is looked at
+            if one.status() != psutil.STATUS_ZOMBIE and "app.trainer_worker.training" in one.cmdline():
+                found.append(one)
+    return found
 
 
 async def gone(child: psutil.Process, within: float) -> None:
