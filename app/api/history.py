@@ -60,6 +60,11 @@ async def events(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str
     return page([event_view(id, row["version"], row["at"], _event(row)) for row in rows], wanted.limit)
 
 
+def asked_of_the_past(query: Mapping[str, Any]) -> bool:
+    """Whether a request means an earlier state."""
+    return "as_of" in query or "as_of_version" in query
+
+
 async def as_it_was(session: Session, id: str, query: Mapping[str, Any]) -> dict[str, Any]:
     """The tuning at `as_of_version` or `as_of`. Raises `ApiError` 400 or 404."""
     version, at, faults = _moment(query)
@@ -176,11 +181,6 @@ def _told(event: Any) -> Told:
         case Cancelled():
             return "info", "the tuning was cancelled", {}
     raise TypeError(f"not an event of tunings: {event!r}")
-
-
-def asked_of_the_past(query: Mapping[str, Any]) -> bool:
-    """Whether a request means an earlier state."""
-    return "as_of" in query or "as_of_version" in query
 
 
 ROUTES = [events]

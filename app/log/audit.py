@@ -226,12 +226,15 @@ async def _states(log: Log, decider: Decider, known_to: Mapping[Partition, int])
 
 
 def _kept(decider: Decider, key: str, received: Received) -> Kept:
-    value, place = received.value or b"", where(received)
-    if not of_this_schema(decider, received):
-        foreign = msgspec.json.decode(value, type=Aggregate)
-        return Kept(key, foreign.version, None, place, foreign.chain, foreign=True)
-    aggregate = read_aggregate(decider, value)
-    return Kept(key, aggregate.version, aggregate.state, place, aggregate.chain)
+    value, place, foreign = received.value or b"", where(received), not of_this_schema(decider, received)
+    try:
+        if foreign:
+            aggregate = msgspec.json.decode(value, type=Aggregate)
+        else:
+            aggregate = read_aggregate(decider, value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Kept(key, 0, None, place)  # nothing that anybody could go on from
+    return Kept(key, aggregate.version, aggregate.state, place, aggregate.chain, foreign=foreign)
 
 
 class Answer(Struct, frozen=True):
@@ -256,9 +259,12 @@ class Replies:
         async for received in read_all(log, topics.REPLIES, self._next):
             # From offset 0 on, nothing was too old yet.
             first.setdefault(received.partition, received.at if received.offset else LONG_AGO)
-            answer = decoder.decode(received.value or b"")
+            self._next[received.partition] = received.offset + 1
+            try:
+                answer = decoder.decode(received.value or b"")
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue  # its command is without an answer, and will be told
             if answer.accepted and not answer.repeated:
                 self.accepting[answer.command_id] += 1
-            self._next[received.partition] = received.offset + 1
         if self.since is None:
             self.since = max(first.values(), default=None)

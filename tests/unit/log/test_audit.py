@@ -100,7 +100,9 @@ async def test_what_a_command_handler_wrote_is_whole(log: MemoryLog) -> None:
         (topics.events("files"), only("file-a:2", other(b"{", b"[")), "event", "tunesmith.files.events.v1["),
         (topics.state("files"), only("file-a", other(b"train", b"trail")), "the state topic", "file-a:3"),
         (topics.state("files"), only("file-b", gone), "the state topic", "file-b at version 0"),
+        (topics.state("files"), only("file-b", other(b"{", b"[")), "the state topic", "file-b at version 0"),
         (topics.REPLIES, only("cmd-job-a-1", gone), "reply", "cmd-job-a-1"),
+        (topics.REPLIES, only("cmd-job-a-1", other(b"{", b"[")), "reply", "cmd-job-a-1"),
     ],
 )
 async def test_the_first_wrong_record_of_a_kind_is_named(
