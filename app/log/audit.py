@@ -228,10 +228,7 @@ async def _states(log: Log, decider: Decider, known_to: Mapping[Partition, int])
 def _kept(decider: Decider, key: str, received: Received) -> Kept:
     value, place, foreign = received.value or b"", where(received), not of_this_schema(decider, received)
     try:
-        if foreign:
-            aggregate = msgspec.json.decode(value, type=Aggregate)
-        else:
-            aggregate = read_aggregate(decider, value)
+        aggregate = msgspec.json.decode(value, type=Aggregate) if foreign else read_aggregate(decider, value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Kept(key, 0, None, place)  # nothing that anybody could go on from
     return Kept(key, aggregate.version, aggregate.state, place, aggregate.chain, foreign=foreign)
