@@ -156,7 +156,10 @@ class LogContract:
                     task.cancel()
                 mine, yours = first_of(first), first_of(second)
         assert len(mine) + len(yours) == 3
+        for one in mine:
+            assert (await first.holds(one), await second.holds(one)) == (True, False)
         await second.close()
+        assert not any([await second.holds(one) for one in mine | yours])
         assert await owning(first, 3)
         await first.close()
 

@@ -45,7 +45,9 @@ async def serve(log: Log, stop: asyncio.Event, streams: Iterable[str] = STREAMS)
                 logger.info("partition_left", topic=partition.topic, partition=partition.number)
             for partition in sorted(owned - set(writing)):
                 writing[partition] = asyncio.create_task(
-                    _write(log, deciders[partition.topic].stream, partition, stop, fenced, positions),
+                    _write(
+                        log, membership, deciders[partition.topic].stream, partition, stop, fenced, positions
+                    ),
                     name=f"write {partition}",
                 )
     finally:
@@ -101,6 +103,7 @@ async def _next_ownership(
 
 async def _write(
     log: Log,
+    membership: Membership,
     stream: str,
     partition: Partition,
     stop: asyncio.Event,
@@ -116,6 +119,8 @@ async def _write(
     while not stop.is_set():
         started = asyncio.get_running_loop().time()
         try:
+            if failures and not await membership.holds(partition):
+                raise Fenced("it is no longer this member's")
             await serve_partition(log, STREAMS[stream], partition.number, stop, decided_up_to)
         except Fenced as error:
             logger.warning("fenced", stream=stream, partition=partition.number, error=str(error))

@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoError, RebalanceInProgressError
+from aiokafka.protocol.group import HeartbeatRequest
 
 from app.log import bounds
 from app.log.kafka_refusals import REFUSALS, not_authorized, started
@@ -26,6 +27,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer: AIOKafkaConsumer | None = None
         self._polling: asyncio.Task[None] | None = None
         self._owned: frozenset[Partition] = frozenset()
+        self._settled = False
         self._generation = 0
         self._told = -1
         self._news = asyncio.Event()
@@ -54,11 +56,13 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._polling = asyncio.create_task(self._poll(self._consumer))
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """What is assigned next tells what was lost; until then nobody else was given it."""
+        """What is assigned next tells what was lost; until then nobody takes anything anew."""
+        self._settled = False
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         assert self._consumer is not None
         self._consumer.pause(*assigned)  # a pause does not outlive a rebalance
+        self._settled = True
         self._tell(frozenset(Partition(*one) for one in assigned))
 
     def _tell(self, owned: frozenset[Partition]) -> None:
@@ -82,6 +86,21 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._news.wait()
         self._told = self._generation
         return self._owned
+
+    async def holds(self, partition: Partition) -> bool:
+        consumer = self._consumer
+        if consumer is None or not self._settled or partition not in self._owned:
+            return False
+        coordinator = consumer._coordinator
+        beat = HeartbeatRequest(self._group, coordinator.generation, coordinator.member_id)
+        try:
+            async with asyncio.timeout(bounds.ANSWER_WITHIN):
+                code = (await coordinator._send_req(beat)).error_code
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Unavailable(f"the group {self._group} does not answer: {error!r}") from error
+        # While the group is rebalanced, who is in it keeps what it has.
+        heard = code in (NoError.errno, RebalanceInProgressError.errno)
+        return heard and self._settled and partition in self._owned
 
     async def rejoin(self) -> None:
         await self._leave()

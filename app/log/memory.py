@@ -206,6 +206,9 @@ class MemoryMembership:
         self._news.clear()
         return self._owned
 
+    async def holds(self, partition: Partition) -> bool:
+        return self in self._log._members.get(self._group, []) and partition in self._owned
+
     async def publish(self, positions: Mapping[Partition, int]) -> None:
         """Nobody monitors memory."""
 

@@ -136,6 +136,13 @@ class Membership(Protocol):
         """Wait until the partitions owned differ from those last told; those owned now."""
         ...
 
+    async def holds(self, partition: Partition) -> bool:
+        """Ask the group whether the partition is this member's, as far as anybody knows by now.
+
+        Who was stopped for a while may have lost it without having heard. Raises `Unavailable`.
+        """
+        ...
+
     async def rejoin(self) -> None:
         """Leave and join again: what is owned afterwards was assigned anew."""
         ...

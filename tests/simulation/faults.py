@@ -101,16 +101,13 @@ class Life:
 
 
 class Member(MemoryMembership):
-    """A member that the group may give up; when it is heard of again it joins anew."""
-
-    expired = False
+    """A member that the group may give up."""
 
     def expire(self) -> None:
         members = self._log._members.get(self._group, [])
         if self in members:
             members.remove(self)
             self._log._rebalance(self._group)
-            self.expired = True
 
 
 class FaultyLog:
