@@ -68,7 +68,7 @@ async def _caught_up(log: KafkaLog, dsn: str, jobs: int) -> float:
     """The serving model is emptied, then followed up by the role itself."""
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "read"})
     try:
-        await connection.execute("TRUNCATE tunings, checkpoints, result_files, tuned_models")
+        await connection.execute("TRUNCATE tunings, tuning_events, checkpoints, result_files, tuned_models")
         stop = asyncio.Event()
         began = time.perf_counter()
         serving = asyncio.create_task(read_model.serve(log, dsn, stop))
