@@ -61,12 +61,22 @@ class Child:
                     start_new_session=True,
                     env=environment,
                 )
+        except BaseException:
+            os.close(reading)
+            raise
         finally:
             os.close(writing)
         frames = asyncio.StreamReader(limit=LONGEST_FRAME)
-        loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(frames), os.fdopen(reading, "rb"))
-        return Child(process, frames, output)
+        child = Child(process, frames, output)
+        connecting = asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(frames), os.fdopen(reading, "rb")
+        )
+        try:
+            await connecting
+        except BaseException:
+            await child.stop()
+            raise
+        return child
 
     @property
     def pid(self) -> int:
@@ -102,7 +112,21 @@ class Child:
         return read_frame(line)
 
     async def stop(self) -> None:
-        """End the child and all that it started: ask, and after 3 s kill the group."""
+        """End the child and all that it started: ask, and after 3 s kill the group.
+
+        When this returns or raises they are gone: a cancelled caller waits as well, or it could leave an orphan.
+        """
+        ending = asyncio.create_task(self._end())
+        cancelled: asyncio.CancelledError | None = None
+        while not ending.done():
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    async def _end(self) -> None:
         self._signal(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(TERMINATES_WITHIN):

@@ -63,7 +63,7 @@ class WarmSlot:
                 logger.error("child_died_at_rest", slot=self._index, error=str(error))
                 await asyncio.sleep(PAUSE_AFTER_DEATH)
             finally:
-                await asyncio.shield(child.stop())
+                await child.stop()
                 self._child, self._occupant = None, None
                 self._on_change()
 

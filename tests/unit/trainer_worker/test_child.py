@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -96,3 +97,36 @@ time.sleep(600)
         while grandchild.is_running() and grandchild.status() != psutil.STATUS_ZOMBIE:
             await asyncio.sleep(0.02)
     assert not psutil.pid_exists(child.pid)
+
+
+async def test_who_is_cancelled_while_it_stops_a_child_leaves_none_behind(tmp_path: Path) -> None:
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    child = await started(tmp_path, deaf)
+    await child.until_ready()
+    async with asyncio.timeout(20):
+        while "deaf" not in (tmp_path / "child.log").read_text():
+            await asyncio.sleep(0.02)
+    stopping = asyncio.create_task(child.stop())
+    for _ in range(2):
+        await asyncio.sleep(0.1)
+        stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert not psutil.pid_exists(child.pid)
+
+
+async def test_who_is_cancelled_while_it_starts_a_child_leaves_none_behind(tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
+    for turns in range(200):
+        starting = asyncio.create_task(started(tmp_path, "time.sleep(600)"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with suppress(asyncio.CancelledError):
+            child = await starting
+            await child.stop()
+            break
+    else:
+        raise AssertionError("it never got as far as a child")
+    assert turns > 1
+    assert set(psutil.Process().children()) == before
