@@ -114,7 +114,7 @@ class Child:
     async def stop(self) -> None:
         """End the child and all that it started: ask, and after 3 s kill the group.
 
-        When this returns or raises they are gone: a cancelled caller waits as well, or it could leave an orphan.
+        When this returns or raises they are gone: a cancelled caller waits too, or it might leave an orphan.
         """
         ending = asyncio.create_task(self._end())
         cancelled: asyncio.CancelledError | None = None
