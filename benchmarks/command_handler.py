@@ -85,7 +85,7 @@ async def _transactions(bootstrap: str) -> list[list[Record]]:
         end = await reader.end(there)
         while await reader.position(there) < end:
             if commands := await reader.fetch(bounds.LARGEST_BATCH, 0.5):
-                batch = decide_batch(TUNINGS, states, commands, 1)
+                batch = await decide_batch(TUNINGS, states, commands, 1)
                 states.update(batch.states)
                 made.append(batch.records)
     finally:

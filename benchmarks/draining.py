@@ -49,8 +49,10 @@ async def drain(bootstrap: str, commands: int) -> WatchedLog:
     """Decide so many tuning commands that wait on the log; when that began and ended."""
     log, stop = WatchedLog(bootstrap, commands), asyncio.Event()
     serving = asyncio.create_task(serve_partition(log, TUNINGS, 0, stop))
-    async with asyncio.timeout(DRAINS_WITHIN):
-        await log.drained.wait()
+    drained = asyncio.create_task(log.drained.wait())
+    await asyncio.wait([serving, drained], timeout=DRAINS_WITHIN, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     await serving
+    if not drained.done():
+        raise TimeoutError(f"{commands} commands were not decided within {DRAINS_WITHIN:g} s")
     return log

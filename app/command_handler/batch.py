@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ from app.log.codec import (
 from app.log.port import Received, Record
 from app.log.work import order_record
 
+TURN = 50  # commands, some 2 ms
+
 logger = structlog.get_logger("command_handler")
 
 
@@ -43,18 +46,21 @@ class Batch(Struct, frozen=True):
     next_offset: int
 
 
-def decide_batch(
+async def decide_batch(
     decider: Decider, states: Mapping[str, bytes], commands: Sequence[Received], replies: int
 ) -> Batch:
     """Decide `commands`, taken in order from one partition, on copies of the states they touch.
 
     `replies` is the partition count of the replies topic. A command that cannot be read or decided, or
     whose events the log would not take, is refused, and leaves the others of its batch unharmed.
+    Every `TURN` commands the event loop gets its turn: there the batch before is being committed.
     """
     partition = commands[0].partition.number
     touched: dict[str, Aggregate] = {}
     records: list[Record] = []
-    for received in commands:
+    for place, received in enumerate(commands, start=1):
+        if place % TURN == 0:
+            await asyncio.sleep(0)
         try:
             command = read_command(decider, received)
         except Undecodable as error:
@@ -87,8 +93,8 @@ def decide_batch(
 
 def _too_large(made: Sequence[Record], reply: Reply) -> bool:
     """Whether a record, or the state after it, would not fit; the reply holds what the state topic will."""
-    sizes = (len(reply.state), *(len(record.value or b"") for record in made))
-    return max(sizes) > bounds.LARGEST_RECORD_BYTES - bounds.ROOM_BESIDE
+    largest = max([len(reply.state), *[len(record.value or b"") for record in made]])
+    return largest > bounds.LARGEST_RECORD_BYTES - bounds.ROOM_BESIDE
 
 
 def _aggregate(decider: Decider, states: Mapping[str, bytes], id: str) -> Aggregate:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import structlog
 from msgspec import Struct, json
 
-from app.command_handler.batch import decide_batch
+from app.command_handler.batch import Batch, decide_batch
 from app.command_handler.folding import fold_anew
 from app.domain.decider import Decider
 from app.log import bounds, topics
@@ -108,15 +108,32 @@ async def _decide_all(
 ) -> None:
     replies = await log.partition_count(topics.REPLIES)
     stopped = asyncio.create_task(stop.wait())
+    committing: asyncio.Task[None] | None = None
     try:
         # More commands gather while a batch is committed.
         while commands := await _next(reader, stopped):
-            batch = decide_batch(decider, states, commands, replies)
-            await writer.commit(batch.records)
-            states.update(batch.states)
-            decided_up_to(batch.next_offset)
+            while commands:
+                batch = await decide_batch(decider, states, commands, replies)
+                states.update(batch.states)
+                if committing is not None:
+                    await committing
+                committing = asyncio.create_task(_commit(writer, batch, decided_up_to))
+                # Behind a full batch is a backlog: the next one is decided while this one is committed, on
+                # states that are lost with everything else should that commit fail.
+                backlog = len(commands) == bounds.LARGEST_BATCH and not stopped.done()
+                commands = await reader.fetch(bounds.LARGEST_BATCH, 0) if backlog else []
+            assert committing is not None
+            await committing
     finally:
         stopped.cancel()
+        if committing is not None:
+            committing.cancel()
+            await asyncio.gather(committing, return_exceptions=True)
+
+
+async def _commit(writer: TransactionalWriter, batch: Batch, decided_up_to: Callable[[int], None]) -> None:
+    await writer.commit(batch.records)
+    decided_up_to(batch.next_offset)
 
 
 async def _next(reader: Reader, stopped: asyncio.Task[Any]) -> list[Received]:

@@ -66,17 +66,15 @@ class Decider(Struct, frozen=True):
 
     def wire_type(self, message: Any) -> str:
         """The `ce_type` of a command or event: `tunesmith.tuning.epoch_completed.v1`."""
-        return wire_type(self.noun, type(message))
+        kind: type = type(message)
+        return wire_type(self.noun, kind)
 
 
 @cache
-def _in_snake_case(name: str) -> str:
-    return _boundary.sub("_", name).lower()
-
-
 def wire_type(noun: str, kind: type) -> str:
     """`tunesmith.<noun>.<kind in snake case>.v<schema>`; the schema is 1 where the class names none."""
-    return f"tunesmith.{noun}.{_in_snake_case(kind.__name__)}.v{getattr(kind, 'SCHEMA', 1)}"
+    snake_case = _boundary.sub("_", kind.__name__).lower()
+    return f"tunesmith.{noun}.{snake_case}.v{getattr(kind, 'SCHEMA', 1)}"
 
 
 def wire_types(noun: str, *kinds: type) -> dict[str, type]:

@@ -44,6 +44,7 @@ CLOSE_WITHIN = 5.0
 FETCH_WAIT_MS = 500
 POLL_SECONDS = 0.5
 LARGEST_FETCH = 5_000  # records
+FETCH_BYTES = 4_000_000  # of one partition at once
 
 # Telling lag monitors; nothing of ours reads it.
 PUBLISH_SECONDS = 5.0

@@ -28,6 +28,8 @@ from app.log.port import (
 )
 from app.settings import Settings
 
+EPOCH = datetime.fromtimestamp(0, UTC)
+
 
 def log_of(settings: Settings) -> KafkaLog:
     """The log that the settings name."""
@@ -87,6 +89,7 @@ class KafkaLog:
             enable_auto_commit=False,
             isolation_level="read_committed",
             fetch_max_wait_ms=bounds.FETCH_WAIT_MS if follows else 0,
+            max_partition_fetch_bytes=bounds.FETCH_BYTES,
         )
         await _start(consumer, "connect a consumer", self._common)
         try:
@@ -157,18 +160,16 @@ class KafkaReader:
     async def fetch(self, limit: int, wait: float) -> list[Received]:
         async with translated("read"):
             batches = await self._consumer.getmany(timeout_ms=int(wait * 1000), max_records=limit)
-        return [
-            Received(
-                Partition(record.topic, record.partition),
-                record.offset,
-                datetime.fromtimestamp(record.timestamp / 1000, UTC),
-                record.key.decode() if record.key is not None else None,
-                record.value,
-                tuple(record.headers),
-            )
-            for batch in batches.values()
-            for record in batch
-        ]
+        received = []
+        for there, records in batches.items():
+            partition, at, timestamp = Partition(there.topic, there.partition), EPOCH, 0
+            for record in records:
+                if record.timestamp != timestamp:  # what was appended at once has one time
+                    timestamp = record.timestamp
+                    at = datetime.fromtimestamp(timestamp / 1000, UTC)
+                key = record.key.decode() if record.key is not None else None
+                received.append(Received(partition, record.offset, at, key, record.value, record.headers))
+        return received
 
     async def position(self, partition: Partition) -> int:
         async with bounded("ask for a position"):

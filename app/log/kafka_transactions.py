@@ -139,7 +139,8 @@ class KafkaTransactionalWriter:
         """Send all and await each: aiokafka would commit although one of them failed."""
         places: dict[tuple[str, int], list[int]] = {}
         for place, record in enumerate(records):
-            places.setdefault((record.topic, await self._partition_of(record)), []).append(place)
+            partition = record.partition if record.partition is not None else await self._partition_of(record)
+            places.setdefault((record.topic, partition), []).append(place)
         sent: list[tuple[asyncio.Future[Any], list[int]]] = []
 
         async def send(batch: Any, topic: str, partition: int, inside: list[int]) -> None:
@@ -166,8 +167,7 @@ class KafkaTransactionalWriter:
         return offsets
 
     async def _partition_of(self, record: Record) -> int:
-        if record.partition is not None:
-            return record.partition
+        """The partition that its key's hash picks."""
         known = sorted(await self._producer.partitions_for(record.topic))
         key = record.key.encode() if record.key is not None else None
         return int(self._producer._partitioner(key, known, known))

@@ -107,7 +107,7 @@ def deciding(patch: pytest.MonkeyPatch, *, again: bool) -> None:
         replies = await log.partition_count(topics.REPLIES)
         stopped = asyncio.create_task(stop.wait())
         while commands := await partition._next(reader, stopped):
-            batch = decide_batch(decider, states, commands, replies)
+            batch = await decide_batch(decider, states, commands, replies)
             while True:
                 try:
                     await writer.commit(batch.records)
@@ -131,8 +131,8 @@ def committing_again(patch: pytest.MonkeyPatch) -> None:
 def without_cursor(patch: pytest.MonkeyPatch) -> None:
     """The next command's offset is not part of the transaction."""
 
-    def decided(*arguments: Any) -> Any:
-        batch = decide_batch(*arguments)
+    async def decided(*arguments: Any) -> Any:
+        batch = await decide_batch(*arguments)
         batch.records[:] = [record for record in batch.records if record.key != CURSOR_KEY]
         return batch
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from app.command_handler.batch import Batch, decide_batch
+from app.command_handler.batch import Batch
 from app.domain.files import FILES, RecordCheck, RegisterFile
 from app.log import bounds, topics
 from app.log.aggregates import CURSOR_KEY, read_aggregate
 from app.log.codec import FIRST_CHAIN, Reply, chain_hash, command_record, read_event
 from app.log.port import Partition, Received, Record
+from tests.deciding import decided
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 THERE = Partition(topics.commands("files"), 0)
@@ -30,7 +31,7 @@ def command(
 
 
 def decide(*commands: Received, states: dict[str, bytes] | None = None) -> Batch:
-    return decide_batch(FILES, states or {}, commands, 1)
+    return decided(FILES, states or {}, commands)
 
 
 def replies(batch: Batch) -> list[Reply]:
@@ -139,7 +140,7 @@ def test_a_command_that_breaks_its_decider_is_refused_alone() -> None:
 
     fragile = msgspec.structs.replace(FILES, decide=decide_or_break)
     commands = [command(REGISTER), command(REGISTER, offset=1, id="cmd-2", file="file-b")]
-    batch = decide_batch(fragile, {}, commands, 1)
+    batch = decided(fragile, {}, commands)
     assert [reply.code for reply in replies(batch)] == ["internal_error", None]
     assert list(batch.states) == ["file-b"]
     assert batch.next_offset == 2

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from app.command_handler.batch import decide_batch
 from app.domain.accounts import (
     ACCOUNTS,
     IssueKey,
@@ -45,6 +44,7 @@ from app.log import topics
 from app.log.aggregates import CURSOR_KEY, read_aggregate
 from app.log.codec import FIRST_CHAIN, Event, Reply, chain_hash, command_record, read_event
 from app.log.port import Partition, Received, Record
+from tests.deciding import decided
 from tests.faults.story import CREATE
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -161,7 +161,7 @@ class Life(RuleBasedStateMachine):
         there = Partition(record.topic, 0)
         received = Received(there, 0, self.time, record.key, record.value, record.headers)
         before = self.kept.get("it")
-        batch = decide_batch(self.decider, self.kept, [received], 1)
+        batch = decided(self.decider, self.kept, [received])
         [reply] = [
             msgspec.json.decode(one.value or b"", type=Reply)
             for one in batch.records
