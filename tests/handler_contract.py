@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -15,11 +16,11 @@ from app.command_handler.folding import NotFolded
 from app.command_handler.partition import recover, serve_partition
 from app.domain.decider import Decider, Recorded
 from app.domain.files import FILES, DeleteFile, File, RecordCheck, RegisterFile, evolve
-from app.log import topics
+from app.log import bounds, topics
 from app.log.aggregates import Aggregate, of_this_schema, read_aggregate, state_record
 from app.log.audit import audit
 from app.log.codec import encode
-from app.log.port import Fenced, Log, read_all
+from app.log.port import Fenced, Log, OutcomeUnknown, Record, read_all
 from tests.handling import events_of, handling, replies_to, send
 
 REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "files/a", "hash")
@@ -57,6 +58,27 @@ class HandlerContract:
         async with handling(log):
             assert len(await replies_to(log, 5)) == 5
         assert len(await events_of(log, FILES)) == 5
+
+    async def test_a_backlog_of_many_batches_is_decided_once_whatever_becomes_of_a_commit(
+        self, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bounds, "LARGEST_BATCH", 3)
+        files = await keys_of_partition(log, 0, 8)
+        for id in files:
+            await send(log, FILES, id, REGISTER, CHECK, DeleteFile())
+        committed = 0
+        for broken in (4, 3, 2):  # the commit of that number fails while the batch after it is decided
+            with pytest.raises(OutcomeUnknown):
+                await serve_partition(BreakingLog(log, broken), FILES, 0, asyncio.Event())
+            committed += broken - 2  # the first one is the barrier
+            assert len(await events_of(log, FILES)) == 3 * committed
+        async with handling(log):
+            replies = await replies_to(log, 24)
+        assert [reply.repeated for reply in replies] == [False] * 24
+        assert [event.id for event in await events_of(log, FILES)] == [
+            f"{id}:{version}" for id in files for version in (1, 2, 3)
+        ]
+        assert (await audit(log, [FILES], {})).wrong == {}
 
     async def test_a_later_owner_fences_the_earlier_one_and_knows_what_it_did(self, log: Log) -> None:
         stop = asyncio.Event()
@@ -123,6 +145,28 @@ class HandlerContract:
         await writer.close()
         with pytest.raises(NotFolded, match=r"knows version 1 of file-lost, its events lead to version 0"):
             await serve_partition(log, FILES, 0, asyncio.Event())
+
+
+class BreakingLog:
+    """A log whose writers lose the answer to a commit that was not carried out, the `broken`-th from 1."""
+
+    def __init__(self, log: Log, broken: int) -> None:
+        self._log, self._broken = log, broken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def transactional_writer(self, transactional_id: str) -> Any:
+        writer = await self._log.transactional_writer(transactional_id)
+        commit, commits = writer.commit, count(1)
+
+        async def breaking(records: Sequence[Record]) -> list[int]:
+            if next(commits) == self._broken:
+                raise OutcomeUnknown("no answer")
+            return await commit(records)
+
+        writer.commit = breaking  # type: ignore[method-assign]
+        return writer
 
 
 def older_evolve(file: File | None, event: Any, recorded: Recorded) -> File:
