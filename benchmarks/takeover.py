@@ -16,7 +16,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -138,7 +137,7 @@ def states(jobs: int, events: int, partition: int) -> Iterator[Record]:
         for id in ids:
             before = held[id]
             state = TUNINGS.evolve(before.state, event(id, version), Recorded(id, version, at))
-            decided = Decided(f"cmd-{uuid4().hex}", version)
+            decided = Decided(derive_id("cmd", id, str(version)), version)
             recent = (*before.recent, decided)[-bounds.REMEMBERED_COMMANDS :]
             held[id] = replace(before, version=version, at=at, recent=recent, state=state)
             yield state_record(TUNINGS, id, encode(held[id]), partition)
