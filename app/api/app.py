@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
 from app.api import adapters, docs, files, history, models, operations, tunings
+from app.api.auth import Keys
 from app.api.commands import Commands
 from app.api.edge import edge
 from app.api.errors import HANDLERS
@@ -77,7 +78,7 @@ async def serve(
             await commands.start()
             following = asyncio.create_task(fleet.follow(log))
             try:
-                app = create_app(Service(settings, pool, store, commands), fleet, log)
+                app = create_app(Service(settings, pool, Keys(pool), store, commands), fleet, log)
                 await _answer(app, listening, settings.drain_seconds, stop, lambda: on_listening(address))
             finally:
                 following.cancel()

@@ -35,14 +35,20 @@ class Window(Struct, frozen=True):
 
 
 def limit_headers(limit: int, window: Window) -> dict[str, str]:
-    """Where an account stands; nothing when there is no limit."""
-    if limit == 0:
-        return {}
+    """What tells a client where its account stands."""
     return {
         "x-ratelimit-limit": str(limit),
         "x-ratelimit-remaining": str(max(0, limit - window.taken)),
         "x-ratelimit-reset": str(window.seconds),
     }
+
+
+async def standing(pool: asyncpg.Pool, account_id: str, limit: int) -> dict[str, str]:
+    """The rate-limit headers of an account as it stands now."""
+    if limit == 0:
+        return {}
+    [row] = await pool.fetch(WINDOW, account_id, WINDOW_SECONDS)
+    return limit_headers(limit, Window(row["taken"], row["reset"]))
 
 
 async def take_create(pool: asyncpg.Pool, account_id: str, limit: int) -> dict[str, str]:

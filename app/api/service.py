@@ -1,10 +1,11 @@
-"""What the routes work with: settings, pool, store and the way to the log, held by the running app."""
+"""What the routes work with: settings, pool, keys, store and the way to the log, held by the running app."""
 
 from __future__ import annotations
 
 import asyncpg
 from msgspec import Struct
 
+from app.api.auth import Keys
 from app.api.commands import Commands
 from app.settings import Settings
 from app.storage.store import Store
@@ -15,5 +16,6 @@ class Service(Struct, frozen=True):
 
     settings: Settings
     pool: asyncpg.Pool
+    keys: Keys
     store: Store
     commands: Commands

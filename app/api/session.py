@@ -7,9 +7,9 @@ from typing import Any
 from litestar import Request
 from msgspec import Struct
 
-from app.api.auth import Caller, caller_of
+from app.api.auth import Caller
 from app.api.edge import LIMITS
-from app.api.limits import limit_headers
+from app.api.limits import standing
 from app.api.service import Service
 
 
@@ -24,8 +24,7 @@ class Session(Struct, frozen=True):
 async def opened(request: Request[Any, Any, Any], scope: str) -> Session:
     """Authenticate a request for `scope`. Raises `ApiError` 401 or 403."""
     service: Service = request.app.state.service
-    caller = await caller_of(service.pool, request.headers.get("authorization"), scope)
-    limit = service.settings.creates_per_minute
+    caller = await service.keys.caller_of(request.headers.get("authorization"), scope)
     state = request.scope["state"]
-    state[LIMITS] = limit_headers(limit, caller.window)
+    state[LIMITS] = await standing(service.pool, caller.account_id, service.settings.creates_per_minute)
     return Session(service, caller, state["request_id"])
