@@ -35,7 +35,7 @@ from app.settings import Settings
 TRANSACTIONAL_ID = GROUP = "tunesmith-scheduler"
 TICK_SECONDS = 0.25
 GATHER_SECONDS = 0.1  # a plan for a burst of creates, not one for each
-REST_AFTER_PLAN = 5  # times what it took: thousands of waiting jobs must not keep this loop busy with plans
+REST_AFTER_PLAN = 20  # times what it took: thousands of waiting jobs must not keep this loop busy with plans
 UNDECIDED_SECONDS = 10.0
 LONGEST_BACKOFF = timedelta(seconds=60)
 PAUSE_AFTER_ERROR = 1.0
