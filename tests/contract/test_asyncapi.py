@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
+from msgspec import json
 
 from app.domain.streams import STREAMS
 from app.log.upcasters import UPCASTERS
@@ -67,6 +69,15 @@ def test_what_lies_on_the_log_has_the_headers_that_it_says(path: Path, today: Do
     assert f"/{record.header('ce_type')}" in str(
         [one["messages"] for one in today["channels"].values() if one["address"] == record.partition.topic]
     )
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.stem)
+def test_what_lies_on_the_log_has_the_body_that_it_says(path: Path, today: Document) -> None:
+    record = record_of(path.read_bytes())
+    payload = today["components"]["messages"][record.header("ce_type")]["payload"]
+    validator = jsonschema.Draft202012Validator(payload | {"components": today["components"]})
+    validator.validate(json.decode(record.value or b""))
+    assert not validator.is_valid("no object")
 
 
 def schema(document: Document, name: str) -> Document:
