@@ -20,6 +20,7 @@ from app.api.edge import edge
 from app.api.errors import HANDLERS
 from app.api.fleet import Fleet
 from app.api.service import Service
+from app.api.wire import BoundedProtocol
 from app.log.port import Log
 from app.settings import Settings
 from app.storage.store import Store
@@ -105,7 +106,7 @@ async def _answer(
             lifespan="on",
             timeout_graceful_shutdown=int(drain_seconds),
             server_header=False,
-            h11_max_incomplete_event_size=64 * 1024,
+            http=BoundedProtocol,
         )
     )
     # `serve` would take the signals for itself; they are the process's.

@@ -27,6 +27,7 @@ TYPES = {
     413: "invalid_request_error",
     415: "invalid_request_error",
     429: "rate_limit_error",
+    431: "invalid_request_error",
     500: "server_error",
     503: "server_error",
 }
@@ -79,8 +80,8 @@ def unavailable(what: str, *, retry: bool = True) -> ApiError:
     return ApiError(503, "unavailable", what, headers=headers)
 
 
-def answer(error: ApiError) -> Response[Any]:
-    """The response for a refusal."""
+def error_body(error: ApiError) -> dict[str, Any]:
+    """The body that tells of a refusal."""
     body: dict[str, Any] = {
         "type": TYPES.get(error.status, "invalid_request_error"),
         "message": error.message,
@@ -89,7 +90,12 @@ def answer(error: ApiError) -> Response[Any]:
     }
     if error.faults:
         body["errors"] = error.faults
-    return Response({"error": body}, status_code=error.status, headers=error.headers)
+    return {"error": body}
+
+
+def answer(error: ApiError) -> Response[Any]:
+    """The response for a refusal."""
+    return Response(error_body(error), status_code=error.status, headers=error.headers)
 
 
 def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Any]:

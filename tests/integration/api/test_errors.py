@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +33,47 @@ def checked(answer: httpx.Response, status: int, type: str, code: str | None = N
     if code is not None:
         assert error["code"] == code
     return dict(error)
+
+
+async def raw(service: Running, sent: bytes) -> httpx.Response:
+    """What these bytes bring, up to the end of the connection."""
+    there = httpx.URL(service.url)
+    reader, writer = await asyncio.open_connection(there.host, there.port)
+    try:
+        with suppress(ConnectionError):  # the server need not read to the end
+            writer.write(sent)
+            await writer.drain()
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            lines = head.decode().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines[1:] if line)
+            body = await reader.readexactly(int(headers["content-length"]))
+            assert headers["connection"] == "close"
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+    finally:
+        writer.close()
+    return httpx.Response(int(lines[0].split()[1]), headers=headers, content=body)
+
+
+async def test_what_is_no_http_is_400(service: Running) -> None:
+    for sent in (
+        b"\x16\x03\x01\x00\xa5hello\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+    ):
+        checked(await raw(service, sent), 400, "invalid_request_error", "malformed_request")
+
+
+async def test_a_head_without_end_is_431(service: Running, client: httpx.AsyncClient) -> None:
+    ahead = b"GET /v1/models HTTP/1.1\r\nhost: x\r\n"
+    for sent in (
+        b"GET /" + b"x" * 200_000,
+        ahead + b"a: " + b"x" * 200_000,
+        ahead + b"".join(b"x-%d: y\r\n" % number for number in range(20_000)),
+    ):
+        checked(await raw(service, sent), 431, "invalid_request_error", "head_too_large")
+    assert (await client.get("/v1/models")).status_code == 200
 
 
 async def test_an_unknown_route_is_404(client: httpx.AsyncClient) -> None:
