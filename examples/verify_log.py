@@ -65,21 +65,26 @@ def check(record: Any, verdict: Verdict) -> None:
     if missing := [name for name in (*CHAINED, "ce_chain") if name not in headers]:
         verdict.wrong.setdefault("header", f"{where} has no header {missing[0]}")
         return
-    subject, version = headers["ce_subject"].decode(), int(headers["ce_sequence"])
+    try:
+        attributes = {name: headers[name].decode() for name in (*CHAINED, "ce_chain")}
+        subject, version = attributes["ce_subject"], int(attributes["ce_sequence"])
+    except ValueError as error:
+        verdict.wrong.setdefault("header", f"{where} has a header that cannot be read: {error}")
+        return
     known = verdict.aggregates.setdefault(subject, Aggregate())
     if version != known.version + 1:
         verdict.wrong.setdefault(
             "version", f"{where}: {subject} is at version {known.version}, and then comes {version}"
         )
     digest = hashlib.sha256()
-    for part in (known.chain.encode(), *(headers[name] for name in CHAINED), record.value):
+    for part in (known.chain.encode(), *(headers[name] for name in CHAINED), record.value or b""):
         digest.update(b"%d:" % len(part) + part)
-    if digest.hexdigest() != headers["ce_chain"].decode():
+    if digest.hexdigest() != attributes["ce_chain"]:
         verdict.wrong.setdefault("chain", f"{where}: the chain of {subject} is broken at version {version}")
     if known.ended:
         verdict.wrong.setdefault("terminal", f"{where}: {subject} had ended before version {version}")
-    known.version, known.chain = version, headers["ce_chain"].decode()
-    known.ended = known.ended or headers["ce_type"].decode().rpartition(".v")[0] in TERMINAL
+    known.version, known.chain = version, attributes["ce_chain"]
+    known.ended = known.ended or attributes["ce_type"].rpartition(".v")[0] in TERMINAL
 
 
 async def event_partitions(bootstrap: str) -> list[TopicPartition]:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: uvicorn's protocol on httptools, with a bound, and refusals in the form of all others."""
+"""HTTP/1.1 as bytes: uvicorn's protocol on httptools with a bound, and refusals in the form of all others."""
 
 from __future__ import annotations
 

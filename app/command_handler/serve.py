@@ -117,7 +117,7 @@ async def _write(
 
     failures = 0
     while not stop.is_set():
-        started = asyncio.get_running_loop().time()
+        before = positions.get(partition)
         try:
             if failures and not await membership.holds(partition):
                 raise Fenced("it is no longer this member's")
@@ -127,8 +127,8 @@ async def _write(
             fenced.set()
             return
         except Exception as error:  # whatever it was, the outcome is unknown
-            long_ago = asyncio.get_running_loop().time() - started > 60
-            failures = 1 if long_ago else failures + 1
+            # Whoever decided something in between has not failed in a row.
+            failures = failures + 1 if positions.get(partition) == before else 1
             known = isinstance(error, LogError | TimeoutError)
             logger.log(
                 logging.WARNING if known else logging.CRITICAL,
@@ -155,7 +155,7 @@ async def _back_off(failures: int, stop: asyncio.Event) -> None:
 async def _end(tasks: list[asyncio.Task[Any]], *, gently: bool = False) -> None:
     """End partition tasks; gently: `stop` is set, so let each finish the batch in its hands."""
     if gently and tasks:
-        await asyncio.wait(tasks, timeout=10)
+        await asyncio.wait(tasks, timeout=bounds.COMMIT_WITHIN + bounds.CLOSE_WITHIN)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from app.domain.decider import Decider
-from app.log import topics
+from app.log import bounds, topics
 from app.log.aggregates import Aggregate, of_this_schema, read_aggregate
 from app.log.codec import (
     FIRST_CHAIN,
@@ -30,9 +30,11 @@ from app.log.codec import (
     read_event,
     where,
 )
-from app.log.port import Log, Partition, Received, all_partitions, ends_of, read_all
+from app.log.port import Log, Partition, Received, all_partitions, begins_of, ends_of, read_all
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
+A_TRANSACTION = timedelta(milliseconds=bounds.TRANSACTION_TIMEOUT_MS)
+LONG_HENCE = datetime.max.replace(tzinfo=UTC)
 
 
 class Kept(Struct, frozen=True):
@@ -40,6 +42,7 @@ class Kept(Struct, frozen=True):
 
     `history` is the digest of the events as they are kept there, None where they are not.
     `foreign`: another version of the code folded the state, which is not compared.
+    `accepted`: the latest commands that were accepted, those without events among them.
     """
 
     id: str
@@ -49,6 +52,8 @@ class Kept(Struct, frozen=True):
     chain: str | None = None
     history: str | None = None
     foreign: bool = False
+    accepted: tuple[str, ...] = ()
+    partition: int = 0
 
 
 def as_it_is(id: str, version: int, state: Any) -> Any:
@@ -98,26 +103,29 @@ async def audit(log: Log, deciders: Iterable[Decider], copies: Mapping[str, list
     """Read every event; hold it against chain, state topics, replies, and these copies by stream."""
     wrong: dict[str, str] = {}
     events = aggregates = 0
-    caused: dict[str, str] = {}
-    replies = Replies()
+    accepted: dict[str, str] = {}
+    replies = Replies(await log.partition_count(topics.REPLIES))
     await replies.read_on(log)
     for decider in deciders:
         before = await ends_of(log, await all_partitions(log, topics.events(decider.stream)))
-        kept = [await _states(log, decider, before), *copies.get(decider.stream, [])]
-        auditor = Auditor(decider, kept, wrong)
+        states = await _states(log, decider, before)
+        for kept in states.aggregates.values():
+            if replies.since(kept.partition) == LONG_AGO:
+                accepted |= dict.fromkeys(kept.accepted, f"was accepted by {kept.id}")
+        auditor = Auditor(decider, [states, *copies.get(decider.stream, [])], wrong)
         count = 0
         async for received in read_all(log, topics.events(decider.stream)):
             count += 1
             event = auditor.take(received)
-            if event is not None and replies.since is not None and received.at >= replies.since:
-                caused.setdefault(event.causation_id, event.id)
+            if event is not None and received.at >= replies.since(received.partition.number):
+                accepted.setdefault(event.causation_id, f"made {event.id}")
         auditor.finish()
         events, aggregates = events + count, aggregates + len(auditor.folded)
     # Replies that came while the events were read belong to some of them.
     await replies.read_on(log)
-    for command, id in caused.items():
+    for command, what in accepted.items():
         if (found := replies.accepting[command]) != 1:
-            wrong.setdefault("reply", f"command {command} made {id} and has {found} replies, not 1")
+            wrong.setdefault("reply", f"command {command} {what} and has {found} replies, not 1")
     return Audit(events, aggregates, replies.accepting.total(), wrong)
 
 
@@ -231,7 +239,16 @@ def _kept(decider: Decider, key: str, received: Received) -> Kept:
         aggregate = msgspec.json.decode(value, type=Aggregate) if foreign else read_aggregate(decider, value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Kept(key, 0, None, place)  # nothing that anybody could go on from
-    return Kept(key, aggregate.version, aggregate.state, place, aggregate.chain, foreign=foreign)
+    return Kept(
+        key,
+        aggregate.version,
+        aggregate.state,
+        place,
+        aggregate.chain,
+        foreign=foreign,
+        accepted=tuple(one.command_id for one in aggregate.recent),
+        partition=received.partition.number,
+    )
 
 
 class Answer(Struct, frozen=True):
@@ -243,19 +260,30 @@ class Answer(Struct, frozen=True):
 
 
 class Replies:
-    """How many first acceptances each command got, and since when no reply is missing for its age."""
+    """How many first acceptances each command got, and since when none of them is missing for its age."""
 
-    def __init__(self) -> None:
-        self.since: datetime | None = None
+    def __init__(self, partitions: int) -> None:
         self.accepting = Counter[str]()
+        self._partitions = partitions
+        self._since: dict[int, datetime] = {}
         self._next: dict[Partition, int] = {}
+
+    def since(self, partition: int) -> datetime:
+        """From when on the replies to commands of that partition are all kept."""
+        return self._since[partition % self._partitions]
 
     async def read_on(self, log: Log) -> None:
         """Count the replies behind those counted before."""
-        decoder, first = msgspec.json.Decoder(Answer), dict[Partition, datetime]()
+        if not self._since:
+            begins = await begins_of(log, await all_partitions(log, topics.REPLIES))
+            self._next = begins
+            # Where some were too old, the first that is left says since when; where all were, nothing does.
+            # Of the transaction that it belongs to, others may have been too old.
+            self._since = {one.number: LONG_HENCE if begin else LONG_AGO for one, begin in begins.items()}
+        decoder = msgspec.json.Decoder(Answer)
         async for received in read_all(log, topics.REPLIES, self._next):
-            # From offset 0 on, nothing was too old yet.
-            first.setdefault(received.partition, received.at if received.offset else LONG_AGO)
+            number = received.partition.number
+            self._since[number] = min(self._since[number], received.at + A_TRANSACTION)
             self._next[received.partition] = received.offset + 1
             try:
                 answer = decoder.decode(received.value or b"")
@@ -263,5 +291,3 @@ class Replies:
                 continue  # its command is without an answer, and will be told
             if answer.accepted and not answer.repeated:
                 self.accepting[answer.command_id] += 1
-        if self.since is None:
-            self.since = max(first.values(), default=None)

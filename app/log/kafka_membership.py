@@ -45,7 +45,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         self._consumer.subscribe(self._topics, listener=self)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(bounds.ANSWER_WITHIN):
                 await started(self._consumer, self._common)
         except REFUSALS as error:
             await self._leave()

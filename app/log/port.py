@@ -195,6 +195,15 @@ async def ends_of(log: Log, partitions: Iterable[Partition]) -> dict[Partition, 
         await reader.close()
 
 
+async def begins_of(log: Log, partitions: Iterable[Partition]) -> dict[Partition, int]:
+    """The offsets of the first records that are still kept, as of now."""
+    reader = await log.reader(dict.fromkeys(partitions, Start.FIRST), follows=False)
+    try:
+        return {partition: await reader.position(partition) for partition in partitions}
+    finally:
+        await reader.close()
+
+
 async def read_all(
     log: Log, topic: str, begin: Mapping[Partition, int] | None = None
 ) -> AsyncIterator[Received]:

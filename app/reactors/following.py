@@ -35,7 +35,10 @@ React = Callable[[Sequence[Event]], Awaitable[None]]
 async def follow(
     log: Log, pool: asyncpg.Pool, reactor: str, decider: Decider, react: React, stop: asyncio.Event
 ) -> None:
-    """Give `react` every event of a stream until `stop`; after an error those that are not done again."""
+    """Give `react` every event of a stream until `stop`; after an error those that are not done again.
+
+    An event that this version cannot read stops its partition, and an alarm is logged: it is never skipped.
+    """
     while not stop.is_set():
         try:
             partitions = await all_partitions(log, topics.events(decider.stream))
@@ -72,16 +75,20 @@ async def _follow(
     reader = await log.reader({partition: position})
     try:
         while not stop.is_set():
-            records = await reader.fetch(LARGEST_BATCH, POLL_SECONDS)
-            if not records:
-                continue
             events: list[Event] = []
-            for record in records:
+            unreadable: Undecodable | None = None
+            for record in await reader.fetch(LARGEST_BATCH, POLL_SECONDS):
                 try:
                     events.append(read_event(decider, record))
                 except Undecodable as error:
-                    logger.critical("event_undecodable", reactor=reactor, error=str(error))
-            await react(events)
-            await pool.execute(ADVANCE, reactor, *partition, records[-1].offset + 1)
+                    unreadable = error
+                    break
+                position = record.offset + 1
+            if events:
+                await react(events)
+                await pool.execute(ADVANCE, reactor, *partition, position)
+            if unreadable is not None:
+                logger.critical("reactor_stopped", reactor=reactor, error=str(unreadable))
+                await stop.wait()
     finally:
         await reader.close()
