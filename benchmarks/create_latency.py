@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import time
+from typing import Any
 from uuid import uuid4
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -20,6 +20,7 @@ from tunesmith import AsyncTuningClient
 
 from app.log.kafka import KafkaLog
 from app.log.port import Partition, Record, Start
+from benchmarks.report import percentile, table, written
 from benchmarks.service import Service, running_service
 
 MODEL = "smollm2-135m-instruct"
@@ -34,10 +35,14 @@ def main() -> None:
     given = arguments.parse_args()
     with running_service() as service:
         creates, floor = asyncio.run(measured(service, given.creates))
-    print(f"{'':<34}{'p50 ms':>8}{'p99 ms':>8}")
-    for name, times in (("tunings.create, one client", creates), ("one transaction, sent and read", floor)):
-        print(f"{name:<34}{percentile(times, 50):>8.1f}{percentile(times, 99):>8.1f}")
-    print(f"{'ratio of the medians':<34}{percentile(creates, 50) / percentile(floor, 50):>8.2f}")
+    sides = {"tunings.create, one client": creates, "one transaction, sent and read": floor}
+    figures: dict[str, Any] = {
+        name: {"p50": percentile(times, 50), "p99": percentile(times, 99)} for name, times in sides.items()
+    }
+    ratio = percentile(creates, 50) / percentile(floor, 50)
+    rows = [[name, f"{one['p50']:.1f}", f"{one['p99']:.1f}"] for name, one in figures.items()]
+    print(table(["", "p50 ms", "p99 ms"], [*rows, ["ratio of the medians", f"{ratio:.2f}", ""]]))
+    written("create_latency", figures | {"ratio": ratio}, {})
 
 
 async def measured(service: Service, count: int) -> tuple[list[float], list[float]]:
@@ -75,10 +80,6 @@ async def measured(service: Service, count: int) -> tuple[list[float], list[floa
     await reader.close()
     await writer.close()
     return creates, floor
-
-
-def percentile(times: list[float], percent: int) -> float:
-    return statistics.quantiles(times, n=100)[percent - 1]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Creates a second and their latency, ours beside the source document's own stack.
 
-    python -m benchmarks.submissions [--clients 1,16,64,256] [--sides ours:1,classic:1,classic:2] [--rounds 3]
+    python -m benchmarks.submissions [--clients 1,16,64,256] [--sides ours:1,…,classic:2] [--rounds 3]
 
 `ours:n` is the whole service as `up` runs it, with n api processes, which answers when the read model shows
 the job. `classic:n` is the stack of `benchmarks/reference_stack/` with n api processes, on the same
@@ -39,7 +39,9 @@ Rounds = dict[Side, dict[int, list[Measured]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description="Creates a second, ours beside the reference stack.")
     parser.add_argument("--clients", default="1,16,64,256", help="numbers of clients")
-    parser.add_argument("--sides", default="ours:1,classic:1,classic:2", help="what to measure, in turns")
+    parser.add_argument(
+        "--sides", default="ours:1,ours:2,classic:1,classic:2", help="what to measure, in turns"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before each")

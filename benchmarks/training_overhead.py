@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from app.catalogue.packaged import ensure_model
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.settings import Settings
 from app.trainer_worker.training.plan import Plan
+from benchmarks.report import median, table, written
 
 ROWS = Path(__file__).parents[1] / "examples" / "order_mails" / "train.jsonl"
 MODEL = CATALOGUE["smollm2-135m-instruct"]
@@ -47,9 +47,10 @@ def main() -> None:
             ours.append(of_the_child(plan))
             theirs.append(of_the_loop(plan))
             print(f"child {ours[-1]:.0f} tokens/s, bare loop {theirs[-1]:.0f} tokens/s", flush=True)
-    child, loop = statistics.median(ours), statistics.median(theirs)
-    print(f"{'':<12}{'tokens/s':>10}")
-    print(f"{'child':<12}{child:>10.0f}\n{'bare loop':<12}{loop:>10.0f}\n{'ratio':<12}{child / loop:>10.2f}")
+    child, loop = median(ours), median(theirs)
+    rows = [["child", f"{child:.0f}"], ["bare loop", f"{loop:.0f}"], ["ratio", f"{child / loop:.2f}"]]
+    print(table(["", "tokens/s"], rows))
+    written("training_overhead", {"child": child, "bare loop": loop, "ratio": child / loop}, {})
 
 
 def planned(folder: Path, rows: int) -> Plan:

@@ -33,8 +33,6 @@ from app.log.codec import (
 from app.log.port import Received, Record
 from app.log.work import order_record
 
-TURN = 50  # commands, some 2 ms
-
 logger = structlog.get_logger("command_handler")
 
 
@@ -53,13 +51,13 @@ async def decide_batch(
 
     `replies` is the partition count of the replies topic. A command that cannot be read or decided, or
     whose events the log would not take, is refused, and leaves the others of its batch unharmed.
-    Every `TURN` commands the event loop gets its turn: there the batch before is being committed.
+    Every `bounds.TURN` commands the event loop gets its turn: there the batch before is being committed.
     """
     partition = commands[0].partition.number
     touched: dict[str, Aggregate] = {}
     records: list[Record] = []
     for place, received in enumerate(commands, start=1):
-        if place % TURN == 0:
+        if place % bounds.TURN == 0:
             await asyncio.sleep(0)
         try:
             command = read_command(decider, received)

@@ -10,12 +10,10 @@ import structlog
 from msgspec.structs import replace
 
 from app.domain.decider import Decider
-from app.log import topics
+from app.log import bounds, topics
 from app.log.aggregates import Aggregate, state_record
 from app.log.codec import encode, read_event
 from app.log.port import Log, LogError, Partition, Start, TransactionalWriter, read_from
-
-STATES_A_TRANSACTION = 500
 
 logger = structlog.get_logger("command_handler")
 
@@ -41,8 +39,8 @@ async def fold_anew(
             raise NotFolded(f"{known}, its events lead to version {version}: run `log verify`")
         values[id] = encode(replace(aggregate, state=state))
     records = [state_record(decider, id, value, index) for id, value in values.items()]
-    for first in range(0, len(records), STATES_A_TRANSACTION):
-        await writer.commit(records[first : first + STATES_A_TRANSACTION])
+    for first in range(0, len(records), bounds.STATES_A_TRANSACTION):
+        await writer.commit(records[first : first + bounds.STATES_A_TRANSACTION])
     logger.info("states_folded_anew", stream=decider.stream, partition=index, aggregates=len(values))
     return values
 

@@ -21,6 +21,8 @@ HEARD_WITHIN = 1.0  # who was fenced because of a new assignment hears of that a
 
 # One batch, one transaction.
 LARGEST_BATCH = 500  # commands
+TURN = 50  # commands, some 2 ms, after which the event loop has its turn
+STATES_A_TRANSACTION = 500  # when they are folded anew
 TRANSACTION_TIMEOUT_MS = 10_000
 COMMIT_WITHIN = 8.0
 # The wait after CONCURRENT_TRANSACTIONS is a constant in aiokafka; its 20 ms would cap commits at 40/s.

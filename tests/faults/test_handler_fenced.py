@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from msgspec import json
 
 from app.command_handler.partition import serve_partition
 from app.domain.tunings import TUNINGS
@@ -46,6 +47,16 @@ async def until_logged(path: Path, *events: str, within: float = 30.0) -> None:
             await asyncio.sleep(0.05)
 
 
+def taken_at(path: Path) -> list[str]:
+    """When a process took the partition, as it logged it."""
+    return _times(path, "partition_taken")
+
+
+def _times(path: Path, event: str) -> list[str]:
+    lines = [line for line in path.read_text().splitlines() if f'"event": "{event}"' in line]
+    return [json.decode(line)["timestamp"] for line in lines]
+
+
 async def test_a_handler_stopped_past_its_session_and_woken_up_writes_nothing_and_drops_the_partition(
     log: KafkaLog, load: Load, true: Oracle, tmp_path: Path
 ) -> None:
@@ -66,8 +77,15 @@ async def test_a_handler_stopped_past_its_session_and_woken_up_writes_nothing_an
                 await until_owned(log, before + 2)
                 await answered(log, load.sent)
                 first.send(signal.SIGCONT)
-                await until_logged(stopped, "fenced", "partition_left")
+                # In the middle of a commit it hears nothing of that; else it is fenced, or no owner any more.
+                await until_logged(stopped, "fenced", "partition_left", "partition_failed")
             await answered(log, load.sent)
+            # It drops the partition, and takes it again only where the group has given it back, which the
+            # successor knows: that one has left it by then.
+            again = taken_at(stopped)[1:]
+            assert len(await owners(log)) == before + len(taken_at(stopped)) + len(taken_at(successor))
+            assert len(again) <= 1
+            assert not again or _times(successor, "partition_left")[0] < again[0]
     await true()
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -104,8 +105,9 @@ async def test_a_rolling_restart_costs_clients_less_than_a_second(
                     if rounds(1, 0) and longest[-1] < COSTS_LESS_THAN:
                         break
             await log_is_true(log, load)
-        # A machine that is busy with something else makes it longer, nothing makes it shorter.
-        assert min(longest) < COSTS_LESS_THAN, longest
+        # A machine that is busy with something else makes one longer, nothing makes it shorter.
+        usual = min if rounds(1, 0) else median
+        assert usual(longest) < COSTS_LESS_THAN, longest
     finally:
         for handler in handlers:
             handler.terminate()

@@ -44,6 +44,11 @@ def a_byte_flipped(records: list[Received]) -> list[Received]:
     return [*records[:4], replace(records[4], value=bytes(value)), *records[5:]]
 
 
+def two_flipped(records: list[Received]) -> list[Received]:
+    first, second = a_byte_flipped(records), a_byte_flipped(records[2:])
+    return [*first[:6], *second[4:]]
+
+
 def one_removed(records: list[Received]) -> list[Received]:
     return records[:4] + records[5:]
 
@@ -99,7 +104,8 @@ async def copied(bootstrap: str, kept: dict[str, list[Received]], tamper: Tamper
     ("tamper", "kind", "named"),
     [
         (honest, "", ""),
-        (a_byte_flipped, "chain", "job-0"),
+        (a_byte_flipped, "chain", "job-0:5"),
+        (two_flipped, "chain", "job-0:5"),
         (one_removed, "version", "job-0:6"),
         (the_last_removed, "cut off", "job-1"),
         (two_swapped, "version", "job-0:6"),
@@ -118,6 +124,9 @@ async def test_what_was_done_to_the_events_is_named(
         assert found.wrong == {}
     else:
         assert named in found.wrong[kind], found.wrong
+    status, said = await log_verify(bootstrap, database)
+    assert status == (1 if kind else 0), said
+    assert not kind or named in next(line for line in said.splitlines() if f"wrong ({kind})" in line)
     # What needs neither states nor read model, a third party finds with its own code.
     theirs = (await verify(bootstrap)).wrong
     assert theirs.keys() & WRONG_BY_BOTH == found.wrong.keys() & WRONG_BY_BOTH
@@ -149,6 +158,21 @@ async def test_a_row_of_the_read_model_that_was_edited_is_named_by_the_command(
             True,
             True,
         ), said
+
+
+async def test_both_verifiers_can_run_while_writes_go_on(topics: str, database: str) -> None:
+    log = KafkaLog(topics)
+    read: list[int] = []
+    async with loading(log) as load, handling(log, "tunings"), projecting(log, database):
+        async with load.going_on("job"):
+            for _ in range(3):
+                await answered(log, load.sent)
+                (status, said), theirs = await asyncio.gather(log_verify(topics, database), verify(topics))
+                assert status == 0, said
+                assert theirs.wrong == {}
+                read.append(theirs.events)
+        await answered(log, load.sent)
+    assert 0 < read[0] < read[1] < read[2]
 
 
 async def log_verify(bootstrap: str, database: str) -> tuple[int | None, str]:

@@ -7,10 +7,17 @@ import random
 
 import httpx
 
+from app.log import topics
+from app.log.port import read_all
 from app.projections import read_model
 from tests.faults.oracle import caught_up, read_model_is_true, tables
 from tests.faults.rounds import rounds
 from tests.integration.api.service import MODEL, Running, uploaded
+
+
+async def commands_to_files(service: Running) -> int:
+    """How many there are: the upload, and what the reactor that checks it says of it."""
+    return len([one async for one in read_all(service.log, topics.commands("files"))])
 
 
 async def test_no_request_fails_and_the_tables_are_those_of_a_rebuild_from_nothing(
@@ -49,6 +56,7 @@ async def test_no_request_fails_and_the_tables_are_those_of_a_rebuild_from_nothi
 
     async with kafka_service.client() as client:
         body = {"model": MODEL, "training_file": await uploaded(client)}
+        asked_of_files = await commands_to_files(kafka_service)
         async with asyncio.TaskGroup() as clients:
             for _ in range(2):
                 clients.create_task(write(client, body))
@@ -61,5 +69,6 @@ async def test_no_request_fails_and_the_tables_are_those_of_a_rebuild_from_nothi
             stop.set()
     assert [told for status, told in answers if status >= 300] == []
     await caught_up(kafka_service.log, kafka_service.dsn)
+    assert await commands_to_files(kafka_service) == asked_of_files, "an event was reacted to once more"
     assert len((await tables(kafka_service.dsn))["tunings"]) == len(seen)
     await read_model_is_true(kafka_service.log, kafka_service.dsn)

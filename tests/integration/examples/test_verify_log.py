@@ -81,8 +81,28 @@ def skipping_one(record: Received) -> Received:
     return with_header(record, "ce_sequence", b"3")
 
 
+def no_number(record: Received) -> Received:
+    return with_header(record, "ce_sequence", b"two")
+
+
+def no_text(record: Received) -> Received:
+    return with_header(record, "ce_subject", b"\xff")
+
+
+def tombstone(record: Received) -> Received:
+    return replace(record, value=None)
+
+
 @pytest.mark.parametrize(
-    ("forge", "kind"), [(other_value, "chain"), (other_actor, "chain"), (skipping_one, "version")]
+    ("forge", "kind"),
+    [
+        (other_value, "chain"),
+        (other_actor, "chain"),
+        (skipping_one, "version"),
+        (no_number, "header"),
+        (no_text, "header"),
+        (tombstone, "chain"),
+    ],
 )
 async def test_a_forged_event_is_named(
     remake_topics: RemakeTopics, forge: Callable[[Received], Received], kind: str

@@ -34,6 +34,27 @@ async def test_a_rebuilt_model_is_equal_to_the_one_before(model: Model) -> None:
     assert await model.rows(SCHEMAS) == [("ops",), ("read",)]
 
 
+async def test_a_rebuild_tells_nobody_of_what_it_applies_but_that_there_is_another_model(
+    model: Model,
+) -> None:
+    log = memory_log()
+    async with model.kept_up(log):
+        await append(log, *events(TUNINGS, "job-a", RUN))
+        await model.until("SELECT version FROM tunings", 3)
+    heard: list[str] = []
+    connection = await asyncpg.connect(model.dsn)
+    try:
+        await connection.add_listener(projector.CHANNEL, lambda *told: heard.append(told[3]))
+        await read_model.rebuild(log, model.dsn)
+        async with asyncio.timeout(10):
+            while not heard:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+    finally:
+        await connection.close()
+    assert heard == ["*"]
+
+
 async def test_a_model_of_another_version_is_built_anew_at_start(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
