@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.log import topic_admin
 from app.log.kafka import KafkaLog
@@ -51,6 +52,28 @@ async def in_step(cluster: Nodes) -> None:
 
 async def _equal(cluster: Nodes, wanted: set[tuple[int, int]]) -> bool:
     return await replicas(cluster) == wanted
+
+
+async def in_step_are(cluster: Nodes, count: int) -> bool:
+    """Whether every partition has so many copies in step."""
+    return await _equal(cluster, {(3, count)})
+
+
+async def copies_needed(cluster: Nodes, count: int) -> None:
+    """Set min.insync.replicas of every topic."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    try:
+        await admin.alter_configs(
+            [
+                ConfigResource(
+                    ConfigResourceType.TOPIC, topic.name, topic.config | {"min.insync.replicas": str(count)}
+                )
+                for topic in declared("cluster")
+            ]
+        )
+    finally:
+        await admin.close()
 
 
 async def takes(client: httpx.AsyncClient, body: dict[str, str]) -> bool:
@@ -95,6 +118,22 @@ async def test_one_broker_killed_and_two_killed_lose_nothing(
                 assert (await client.get(f"/v1/tunings.get/{created.json()['id']}")).status_code == 200
                 await asyncio.gather(first.start(), second.start())
                 await until(lambda: takes(client, body), BACK_WITHIN)
+            await answered(log, load.sent)
+            await in_step(cluster)
+        for number in range(rounds(1, 5)):
+            await copies_needed(cluster, 3)
+            async with load.going_on(f"min-{number}"):
+                await until(lambda: takes(client, body), BACK_WITHIN)
+                killed = cluster[random.randrange(3)]
+                await killed.kill()
+                # Two are in step, and each partition has a leader: it refuses what it could not copy twice.
+                await until(lambda: in_step_are(cluster, 2), BACK_WITHIN)
+                refused = await client.post("/v1/tunings.create", json=body)
+                assert refused.status_code == 503, refused.text
+                assert int(refused.headers["retry-after"]) >= 1
+                await killed.start()
+                await until(lambda: takes(client, body), BACK_WITHIN)
+            await copies_needed(cluster, 2)
             await answered(log, load.sent)
             await in_step(cluster)
         # What the api created lies on the same log: the oracle is to know only what the load sent.

@@ -91,10 +91,10 @@ async def test_aiokafka_by_itself_asks_again_which_is_why_it_is_guarded(
 
 
 class CancelledAt:
-    """Awaits what it is given, and cancels its own task where that waits for the `turn`-th time, from 0."""
+    """Awaits what it is given, and calls `cancel` where that waits for the `turn`-th time, from 0."""
 
-    def __init__(self, work: Awaitable[Any], turn: int) -> None:
-        self._work, self._turn = work, turn
+    def __init__(self, work: Awaitable[Any], turn: int, cancel: Callable[[], object]) -> None:
+        self._work, self._turn, self._cancel = work, turn, cancel
         self.reached = False
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -107,9 +107,7 @@ class CancelledAt:
                 return end.value
             if turn == self._turn:
                 self.reached = True
-                task = asyncio.current_task()
-                assert task is not None
-                task.cancel()
+                self._cancel()
             turn += 1
             try:
                 value = yield waited_for
@@ -119,11 +117,12 @@ class CancelledAt:
 
 
 class CancellingLog(KafkaLog):
-    """Its writers' second commit, the first batch, is cancelled at one of its awaits."""
+    """At one of the awaits of its writers' second commit, the first batch, `task` is cancelled."""
 
     def __init__(self, bootstrap: str, turn: int) -> None:
         super().__init__(bootstrap)
         self._turn = turn
+        self.task: asyncio.Task[None] | None = None
         self.reached = False
 
     async def transactional_writer(self, transactional_id: str) -> KafkaTransactionalWriter:
@@ -136,7 +135,9 @@ class CancellingLog(KafkaLog):
             commits += 1
             if commits != 2:
                 return await commit(records)
-            work = CancelledAt(commit(records), self._turn)
+            task = self.task or asyncio.current_task()
+            assert task is not None
+            work = CancelledAt(commit(records), self._turn, task.cancel)
             try:
                 return list(await work)
             finally:
@@ -146,16 +147,19 @@ class CancellingLog(KafkaLog):
         return writer
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["the commit", "the partition's task"])
 async def test_cancelled_at_each_await_of_the_commit_it_ends_and_nothing_is_decided_twice(
-    log: KafkaLog, load: Load, true: Oracle
+    log: KafkaLog, load: Load, true: Oracle, monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
+    monkeypatch.setattr(bounds, "LARGEST_BATCH", 2)  # so that the next batch is decided meanwhile
     async with whole_transactions_only(log):
         turn, reached = 0, True
         while reached:
             cancelling = CancellingLog(log.bootstrap, turn)
             stop = asyncio.Event()
-            task = asyncio.create_task(serve_partition(cancelling, TUNINGS, 0, stop))
             await load.send(story(f"job-{turn}"))
+            task = asyncio.create_task(serve_partition(cancelling, TUNINGS, 0, stop))
+            cancelling.task = task if whole else None
             try:
                 answering = asyncio.create_task(answered(log, load.sent))
                 await asyncio.wait([task, answering], return_when=asyncio.FIRST_COMPLETED, timeout=30)

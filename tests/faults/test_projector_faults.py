@@ -17,19 +17,21 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
-from msgspec import Struct
+from msgspec import Struct, defstruct
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from app.command_handler.serve import GROUP
 from app.domain.decider import Recorded
-from app.domain.tunings import TUNINGS, Tuning
+from app.domain.tunings import TUNINGS, Started, Tuning
 from app.embedded.postgres import embedded_postgres
 from app.log import topics
+from app.log.audit import audit
 from app.log.codec import Command, event_record, read_event
 from app.log.kafka import KafkaLog
 from app.log.port import read_all
 from app.projections import read_model
+from app.projections.copies import read_model_copies
 from app.projections.fold import FOLDED
 from app.projections.projector import PostgresModel, project, projected_partitions
 from tests.faults.conftest import Oracle, projecting
@@ -148,20 +150,37 @@ class UnheardOf(Struct, frozen=True):
     note: str = ""
 
 
+# An event known by name whose body only a later version can read.
+LaterStarted = defstruct("Started", [("attempt", int | str)], frozen=True)
+
+
 def later_evolve(tuning: Tuning | None, event: Any, recorded: Recorded) -> Tuning:
-    if isinstance(event, UnheardOf):
+    if isinstance(event, LaterStarted) and isinstance(event.attempt, int):  # type: ignore[attr-defined]
+        event = Started(event.attempt)  # type: ignore[attr-defined]
+    if isinstance(event, UnheardOf | LaterStarted):
         assert tuning is not None
         return replace(tuning, suffix="unheard of")
     return TUNINGS.evolve(tuning, event, recorded)  # type: ignore[no-any-return]
 
 
 LATER = replace(
-    TUNINGS, events=TUNINGS.events | {"tunesmith.tuning.unheard_of.v1": UnheardOf}, evolve=later_evolve
+    TUNINGS,
+    events=TUNINGS.events
+    | {"tunesmith.tuning.unheard_of.v1": UnheardOf, "tunesmith.tuning.started.v1": LaterStarted},
+    evolve=later_evolve,
 )
 
 
-async def test_an_unknown_event_stops_its_partition_alone_with_an_alarm_until_a_projector_knows_it(
-    remake_topics: RemakeTopics, database: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("strange", "told"),
+    [
+        (UnheardOf(), "tunesmith.tuning.unheard_of.v1, which this version does not know"),
+        (LaterStarted("two"), "is no tunesmith.tuning.started.v1: Expected `int`, got `str`"),
+    ],
+    ids=["unknown", "undecodable"],
+)
+async def test_an_event_it_cannot_read_stops_its_partition_alone_with_an_alarm_until_a_projector_can(
+    remake_topics: RemakeTopics, database: str, monkeypatch: pytest.MonkeyPatch, strange: Any, told: str
 ) -> None:
     log = KafkaLog(await remake_topics(3))
     async with loading(log) as load, handling(log, "tunings"):
@@ -183,7 +202,7 @@ async def test_an_unknown_event_stops_its_partition_alone_with_an_alarm_until_a_
                     version=10,
                     at=last.at,
                     chain=last.chain,
-                    body=UnheardOf(),
+                    body=strange,
                     partition=stopped,
                 )
                 writer = await log.writer()
@@ -203,11 +222,24 @@ async def test_an_unknown_event_stops_its_partition_alone_with_an_alarm_until_a_
                         await asyncio.sleep(0.05)
         [alarm] = [one for one in logged if one["event"] == "projection_stopped"]
         assert (alarm["log_level"], alarm["partition"]) == ("critical", stopped)
-        assert "tunesmith.tuning.unheard_of.v1, which this version does not know" in alarm["error"]
+        assert told in alarm["error"]
         monkeypatch.setitem(FOLDED, "tunings", replace(FOLDED["tunings"], decider=LATER))
         async with projecting(log, database):
             await caught_up(log, database)
         assert await versions(database) == {f"job-{n}": 9 for n in range(1, 60)} | {"job-0": 10}
+        await log_is_whole(log, database)
+        before = await tables(database)
+        await read_model.rebuild(log, database)
+        assert await tables(database) == before
+        await log_is_whole(log, database)
+
+
+async def log_is_whole(log: KafkaLog, dsn: str) -> None:
+    """Log and read model, as the later version sees them; the strange event is no command handler's."""
+    found = await audit(log, [LATER], await read_model_copies(dsn))
+    assert found.events == 60 * 9 + 1
+    assert found.wrong.keys() == {"terminal", "the state topic", "reply"}
+    assert all("job-0:10" in sentence for sentence in found.wrong.values())
 
 
 async def versions(dsn: str) -> dict[str, int]:

@@ -7,11 +7,13 @@ import inspect
 
 import aiokafka.producer.sender as sender
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import RequestTimedOutError
 
 from app.log.kafka import KafkaLog
+from app.log.kafka_membership import KafkaMembership
 from app.log.kafka_transactions import GuardedSender, KafkaTransactionalWriter
-from app.log.port import OutcomeUnknown, Partition, Start, Unavailable
+from app.log.port import OutcomeUnknown, Partition, RecordTooLarge, Start, Unavailable
 from tests.log_contract import EVENTS, LogContract, everything, fetched, record, values
 from tests.servers import RemakeTopics
 
@@ -110,3 +112,42 @@ async def test_a_cancelled_commit_leaves_no_stuck_writer_behind(topics: str) -> 
     assert (await fetched(reader, 1))[-1].value in (b"1", b"2")
     await reader.close()
     await successor.close()
+
+
+async def test_a_member_is_paused_whatever_it_is_assigned(remake_topics: RemakeTopics) -> None:
+    log = KafkaLog(await remake_topics(3))
+    first = await log.join("test-paused", [EVENTS])
+    second = None
+    try:
+        assert len(await first.changed()) == 3
+        second = await log.join("test-paused", [EVENTS])
+        shares = await asyncio.gather(first.changed(), second.changed())
+        assert sorted(len(one) for one in shares) == [1, 2]
+        for member in (first, second):
+            assert isinstance(member, KafkaMembership)
+            assert member._consumer is not None
+            assert member._consumer.paused() == member._consumer.assignment() != set()
+    finally:
+        await first.close()
+        if second is not None:
+            await second.close()
+
+
+async def test_a_record_that_the_broker_refuses_takes_its_whole_transaction_with_it(
+    topics: str, topic_prefix: str
+) -> None:
+    """aiokafka would commit what it could send; each record's own answer tells better."""
+    narrow = f"{topic_prefix}narrow"
+    admin = AIOKafkaAdminClient(bootstrap_servers=topics)
+    await admin.start()
+    await admin.create_topics([NewTopic(narrow, 1, 1, topic_configs={"max.message.bytes": "10000"})])
+    await admin.close()
+    log = KafkaLog(topics)
+    writer = await log.transactional_writer("t-narrow")
+    with pytest.raises(RecordTooLarge):
+        await writer.commit([record(EVENTS, "a", "small", 0), record(narrow, "a", "x" * 50_000, 0)])
+    await writer.close()
+    successor = await log.transactional_writer("t-narrow")
+    await successor.commit([record(EVENTS, "a", "after", 0)])
+    await successor.close()
+    assert values(await everything(log, EVENTS)) == ["after"]

@@ -1,0 +1,74 @@
+"""A reactor before an event that its version cannot read: it stops there, and a later version goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from msgspec import Struct
+from msgspec.structs import replace
+from structlog.testing import capture_logs
+
+from app.domain.decider import Decider
+from app.domain.files import FILES
+from app.log.codec import Event
+from app.log.memory import MemoryLog
+from app.projections import read_model
+from app.reactors.following import follow
+from tests.integration.projections.appended import UPLOADED, append, events, memory_log
+
+
+class UnheardOf(Struct, frozen=True):
+    """What a later version will write."""
+
+
+LATER = replace(FILES, events=FILES.events | {"tunesmith.file.unheard_of.v1": UnheardOf})
+
+
+@asynccontextmanager
+async def reacting(log: MemoryLog, dsn: str, decider: Decider) -> AsyncIterator[list[str]]:
+    """A reactor at work; the ids of the events that it was given."""
+    given: list[str] = []
+    stop = asyncio.Event()
+
+    async def react(events: Sequence[Event]) -> None:
+        given.extend(event.id for event in events)
+
+    async with read_model.pool_for(dsn, "public") as pool:
+        following = asyncio.create_task(follow(log, pool, "test", decider, react, stop))
+        try:
+            yield given
+        finally:
+            stop.set()
+            await following
+
+
+async def until_given(given: list[str], *ids: str) -> None:
+    async with asyncio.timeout(20):
+        while sorted(given) != sorted(ids):
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("harm", ["unknown type", "no JSON"])
+async def test_what_it_cannot_read_stops_its_partition_alone_until_it_can(database: str, harm: str) -> None:
+    await read_model.prepare(database)
+    log = memory_log(2)
+    await append(log, *events(FILES, "file-a", UPLOADED, partition=0))
+    [strange] = events(LATER, "file-b", (UnheardOf(),), partition=0)
+    await append(log, strange if harm == "unknown type" else replace(strange, value=b"{"))
+    await append(log, *events(FILES, "file-c", UPLOADED, partition=0))
+    await append(log, *events(FILES, "file-d", UPLOADED, partition=1))
+    with capture_logs() as logged:
+        async with reacting(log, database, FILES if harm == "unknown type" else LATER) as given:
+            await until_given(given, "file-a:1", "file-a:2", "file-d:1", "file-d:2")
+            await append(log, *events(FILES, "file-e", UPLOADED, partition=1))
+            await until_given(given, "file-a:1", "file-a:2", "file-d:1", "file-d:2", "file-e:1", "file-e:2")
+    [alarm] = [one for one in logged if one["event"] == "reactor_stopped"]
+    assert alarm["log_level"] == "critical"
+    assert "tunesmith.files.events.v1[0]@2 is" in alarm["error"]
+    if harm == "no JSON":
+        return  # no version will ever read it
+    async with reacting(log, database, LATER) as given:
+        await until_given(given, "file-b:1", "file-c:1", "file-c:2")
