@@ -166,7 +166,11 @@ async def test_both_verifiers_can_run_while_writes_go_on(topics: str, database: 
     async with loading(log) as load, handling(log, "tunings"), projecting(log, database):
         async with load.going_on("job"):
             for _ in range(3):
-                await answered(log, load.sent)
+                before = len(load.sent)
+                async with asyncio.timeout(20):
+                    while len(load.sent) < before + 10:
+                        await asyncio.sleep(0.02)
+                await answered(log, [*load.sent])
                 (status, said), theirs = await asyncio.gather(log_verify(topics, database), verify(topics))
                 assert status == 0, said
                 assert theirs.wrong == {}
