@@ -81,7 +81,7 @@ test-faults: install-dev ## every fault in all of its rounds, and 50,000 simulat
 		tests/integration/examples $(ARGS)
 
 .PHONY: test-cluster
-test-cluster: install-dev ## three brokers, killed one by one and two by two, in all rounds (15 minutes)
+test-cluster: install-dev ## three brokers, killed one by one and two by two, in all rounds (7 minutes)
 	FAULTS=every $(BIN)/python -m pytest tests/cluster $(ARGS)
 
 .PHONY: contracts
