@@ -15,10 +15,11 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from tunesmith import AsyncTuningClient
 
 from app.log.kafka import KafkaLog
+from app.log.kafka_clients import administrator
 from app.log.port import Partition, Record, Start
 from benchmarks.report import percentile, table, written
 from benchmarks.service import Service, running_service
@@ -48,10 +49,8 @@ def main() -> None:
 async def measured(service: Service, count: int) -> tuple[list[float], list[float]]:
     """Milliseconds of each create and of each bare transaction, taken in turns."""
     log, topic = KafkaLog(service.kafka), f"bench.{uuid4().hex}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=service.kafka)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
+    async with administrator({"bootstrap_servers": service.kafka}, "make a topic") as admin:
+        await admin.create_topics([NewTopic(topic, 1, 1)])
     writer = await log.transactional_writer(topic)
     reader = await log.reader({Partition(topic, 0): Start.FIRST})
 

@@ -90,8 +90,8 @@ def check(record: Any, verdict: Verdict) -> None:
 async def event_partitions(bootstrap: str) -> list[TopicPartition]:
     """Every partition of every event topic."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
     try:
+        await admin.start()
         topics = await admin.describe_topics([f"tunesmith.{stream}.events.v1" for stream in STREAMS])
     finally:
         await admin.close()

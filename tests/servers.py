@@ -19,13 +19,13 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
 from msgspec import structs
 
 from app.embedded.kafka import embedded_kafka
 from app.embedded.postgres import embedded_postgres
 from app.log import topic_admin
+from app.log.kafka_clients import administrator
 from app.log.topics import declared
 
 
@@ -81,15 +81,10 @@ async def database(postgres_dsn: str) -> AsyncIterator[str]:
 
 
 async def _forget_everything(bootstrap: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
+    async with administrator({"bootstrap_servers": bootstrap}, "delete topics", 30.0) as admin:
         if ours := [name for name in await admin.list_topics() if name.startswith("tunesmith.")]:
             answer = await admin.delete_topics(ours)
             for name, code in answer.topic_error_codes:
                 assert code == 0, f"topic {name} could not be deleted: {for_code(code).__name__}"
-            async with asyncio.timeout(30):  # the answer comes before the metadata has it
-                while set(ours) & set(await admin.list_topics()):
-                    await asyncio.sleep(0.01)
-    finally:
-        await admin.close()
+            while set(ours) & set(await admin.list_topics()):  # the answer comes before the metadata has it
+                await asyncio.sleep(0.01)

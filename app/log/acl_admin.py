@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -13,8 +13,7 @@ from msgspec import Struct
 
 from app.log.access import OPEN, Access
 from app.log.acls import ANY_HOST, Acl
-from app.log.kafka import bounded
-from app.log.kafka_refusals import started
+from app.log.kafka_clients import administrator
 from app.log.port import NotAuthorized, Unavailable
 
 ADMIN_WITHIN = 30.0
@@ -61,16 +60,9 @@ def _parts(acl: Acl) -> tuple[Any, ...]:
     return acl.resource, acl.name, acl.pattern, acl.principal, ANY_HOST, acl.operation, ALLOW
 
 
-@asynccontextmanager
-async def _admin(bootstrap: str, access: Access) -> AsyncIterator[AIOKafkaAdminClient]:
+def _admin(bootstrap: str, access: Access) -> AbstractAsyncContextManager[AIOKafkaAdminClient]:
     options = {"bootstrap_servers": bootstrap, **access.options()}
-    async with bounded("tell or change permissions", ADMIN_WITHIN):
-        admin = AIOKafkaAdminClient(**options)
-        try:
-            await started(admin, options)
-            yield admin
-        finally:
-            await admin.close()
+    return administrator(options, "tell or change permissions", ADMIN_WITHIN)
 
 
 async def _found(admin: AIOKafkaAdminClient) -> set[Acl]:

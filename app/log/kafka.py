@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError
 
 from app.log import bounds
 from app.log.access import OPEN, Access, access_of
+from app.log.kafka_clients import administrator, bounded, started, stopped, translated
 from app.log.kafka_membership import KafkaMembership
-from app.log.kafka_refusals import REFUSALS, not_authorized, started
 from app.log.kafka_transactions import KafkaTransactionalWriter, open_transactional_writer
 from app.log.port import (
     Membership,
@@ -52,13 +49,8 @@ class KafkaLog:
     async def partition_count(self, topic: str) -> int:
         """Partitions never change after the first event, so one answer lasts."""
         if topic not in self._counts:
-            async with bounded(f"ask for {topic}"):
-                admin = AIOKafkaAdminClient(**self._common)
-                try:
-                    await started(admin, self._common)
-                    [found] = await admin.describe_topics([topic])
-                finally:
-                    await admin.close()
+            async with administrator(self._common, f"ask for {topic}") as admin:
+                [found] = await admin.describe_topics([topic])
             if not found["partitions"]:
                 raise Unavailable(f"topic {topic} does not exist; run `tunesmith-server topics apply`")
             self._counts[topic] = len(found["partitions"])
@@ -72,12 +64,11 @@ class KafkaLog:
             max_batch_size=bounds.LARGEST_RECORD_BYTES,
             max_request_size=bounds.LARGEST_RECORD_BYTES,
         )
-        await _start(producer, "connect a producer", self._common)
+        await started(producer, "connect a producer", self._common)
         return KafkaWriter(producer)
 
     async def transactional_writer(self, transactional_id: str) -> KafkaTransactionalWriter:
-        async with bounded(f"fence {transactional_id}"):
-            return await open_transactional_writer(transactional_id, self._common)
+        return await open_transactional_writer(transactional_id, self._common)
 
     async def reader(
         self, positions: Mapping[Partition, int | Start], *, follows: bool = True
@@ -91,7 +82,7 @@ class KafkaLog:
             fetch_max_wait_ms=bounds.FETCH_WAIT_MS if follows else 0,
             max_partition_fetch_bytes=bounds.FETCH_BYTES,
         )
-        await _start(consumer, "connect a consumer", self._common)
+        await started(consumer, "connect a consumer", self._common)
         try:
             async with bounded("set a reader's positions"):
                 consumer.assign([TopicPartition(*partition) for partition in positions])
@@ -105,7 +96,7 @@ class KafkaLog:
                     else:
                         consumer.seek(there, start)
         except BaseException:
-            await close_bounded(consumer)
+            await stopped(consumer)
             raise
         return KafkaReader(consumer)
 
@@ -115,13 +106,8 @@ class KafkaLog:
         return membership
 
     async def answers(self) -> None:
-        async with bounded("list topics"):
-            admin = AIOKafkaAdminClient(**self._common)
-            try:
-                await started(admin, self._common)
-                await admin.list_topics()
-            finally:
-                await admin.close()
+        async with administrator(self._common, "list topics") as admin:
+            await admin.list_topics()
 
     async def close(self) -> None:
         """Nothing is shared between readers and writers."""
@@ -148,7 +134,7 @@ class KafkaWriter:
             raise RecordTooLarge(str(error)) from error
 
     async def close(self) -> None:
-        await close_bounded(self._producer)
+        await stopped(self._producer)
 
 
 class KafkaReader:
@@ -181,57 +167,4 @@ class KafkaReader:
             return int((await self._consumer.end_offsets([there]))[there])
 
     async def close(self) -> None:
-        await close_bounded(self._consumer)
-
-
-@asynccontextmanager
-async def translated(doing: str) -> AsyncIterator[None]:
-    """Turn aiokafka's errors into `Unavailable`; those with a meaning of their own pass."""
-    try:
-        yield
-    except MessageSizeTooLargeError:
-        raise
-    except REFUSALS as error:
-        raise not_authorized(doing, error) from error
-    except (KafkaError, OSError) as error:
-        raise Unavailable(f"Kafka could not {doing}: {error!r}") from error
-
-
-@asynccontextmanager
-async def bounded(doing: str, seconds: float = bounds.ANSWER_WITHIN) -> AsyncIterator[None]:
-    """aiokafka bounds neither starting nor stopping nor sending: do it here."""
-    try:
-        async with asyncio.timeout(seconds), translated(doing):
-            yield
-    except TimeoutError as error:
-        raise Unavailable(f"Kafka did not {doing} within {seconds:g} s") from error
-
-
-async def _start(client: Any, doing: str, options: Mapping[str, Any]) -> None:
-    try:
-        async with bounded(doing):
-            await started(client, options)
-    except BaseException:
-        await close_bounded(client)
-        raise
-
-
-async def close_bounded(client: Any) -> None:
-    """Stop a client, and leave it when it hangs: there is nothing to be done about it."""
-    try:
-        async with asyncio.timeout(bounds.CLOSE_WITHIN):
-            await client.stop()
-    except asyncio.CancelledError:
-        # A consumer stopped right after its start lets the cancellation of its own task out.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        await _drop(client)
-    except (TimeoutError, KafkaError, OSError, AssertionError):
-        await _drop(client)
-
-
-async def _drop(client: Any) -> None:
-    connections = getattr(client, "client", None) or getattr(client, "_client", None)
-    if connections is not None:
-        await connections.close()
+        await stopped(self._consumer)

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, NoError, RebalanceInProgressError
 from aiokafka.protocol.group import HeartbeatRequest
 
 from app.log import bounds
-from app.log.kafka_refusals import REFUSALS, not_authorized, started
+from app.log.kafka_clients import started, stopped
 from app.log.port import Partition, Unavailable
 
 logger = structlog.get_logger("log")
@@ -44,15 +44,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
             rebalance_timeout_ms=bounds.REBALANCE_TIMEOUT_MS,
         )
         self._consumer.subscribe(self._topics, listener=self)
-        try:
-            async with asyncio.timeout(bounds.ANSWER_WITHIN):
-                await started(self._consumer, self._common)
-        except REFUSALS as error:
-            await self._leave()
-            raise not_authorized(f"let {self._group} be joined", error) from error
-        except (KafkaError, OSError, TimeoutError) as error:
-            await self._leave()
-            raise Unavailable(f"Kafka did not let {self._group} be joined: {error!r}") from error
+        await started(self._consumer, f"let {self._group} be joined", self._common)
         self._polling = asyncio.create_task(self._poll(self._consumer))
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
@@ -128,7 +120,5 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._polling
             self._polling = None
         if self._consumer is not None:
-            with suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(bounds.CLOSE_WITHIN):
-                    await self._consumer.stop()
-            self._consumer = None
+            consumer, self._consumer = self._consumer, None
+            await stopped(consumer)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import aiokafka.producer.sender as aiokafka_sender
@@ -24,7 +23,8 @@ from aiokafka.errors import (
 )
 
 from app.log import bounds
-from app.log.kafka_refusals import REFUSALS, not_authorized, started
+from app.log.kafka_clients import looked_after, looked_at, started, stopping
+from app.log.kafka_refusals import REFUSALS, not_authorized
 from app.log.port import Fenced, OutcomeUnknown, Record, RecordTooLarge
 
 aiokafka_sender.BACKOFF_OVERRIDE = bounds.CONCURRENT_TRANSACTIONS_BACKOFF
@@ -68,9 +68,7 @@ class GuardedSender(aiokafka_sender.Sender):  # type: ignore[misc]
         await SentOnceEndTxn(self, commit_result).do(node_id)
 
     def _fail_all(self, task: asyncio.Task[None]) -> None:
-        waiting = self._message_accumulator
-        for batch in (*chain.from_iterable(waiting._batches.values()), *waiting._pending_batches):
-            batch._drain_waiter.add_done_callback(_looked_at)
+        looked_after(self._message_accumulator)
         super()._fail_all(task)
 
 
@@ -87,13 +85,8 @@ async def open_transactional_writer(
         max_request_size=bounds.LARGEST_RECORD_BYTES,
     )
     producer._sender.__class__ = GuardedSender
-    writer = KafkaTransactionalWriter(producer, transactional_id)
-    try:
-        await started(producer, common)
-    except BaseException:
-        await writer.close()
-        raise
-    return writer
+    await started(producer, f"fence {transactional_id}", common)
+    return KafkaTransactionalWriter(producer, transactional_id)
 
 
 class KafkaTransactionalWriter:
@@ -145,7 +138,7 @@ class KafkaTransactionalWriter:
 
         async def send(batch: Any, topic: str, partition: int, inside: list[int]) -> None:
             future = await self._producer.send_batch(batch, topic, partition=partition)
-            future.add_done_callback(_looked_at)
+            future.add_done_callback(looked_at)
             sent.append((future, inside))
 
         for (topic, partition), members in places.items():
@@ -174,22 +167,12 @@ class KafkaTransactionalWriter:
 
     async def close(self) -> None:
         """End the producer within a bound; what it left open is aborted by its successor or by the broker."""
-        try:
-            async with asyncio.timeout(bounds.CLOSE_WITHIN):
-                if self._broken:
-                    self._producer._closed = True  # stop() would first wait for a flush that may never end
-                    await self._producer._sender.close()
-                    await self._producer.client.close()
-                else:
-                    await self._producer.stop()
-        except (KafkaError, IllegalOperation, OSError, TimeoutError, AssertionError):
-            await self._producer.client.close()
-
-
-def _looked_at(future: asyncio.Future[Any]) -> None:
-    """When one batch fails the others fail as well, and asyncio complains of every error nobody looked at."""
-    if not future.cancelled():
-        future.exception()
+        async with stopping(self._producer):
+            if self._broken:
+                self._producer._closed = True  # stop() would first wait for a flush that may never end
+                await self._producer._sender.close()
+            else:
+                await self._producer.stop()
 
 
 def _append_to(batch: Any, record: Record) -> bool:

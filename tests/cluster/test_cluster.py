@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
 
 from app.log import topic_admin
 from app.log.kafka import KafkaLog
+from app.log.kafka_clients import administrator
+from app.log.port import Unavailable
 from app.log.topics import declared
 from tests.cluster.nodes import Nodes, nodes
 from tests.faults.load import loading
@@ -37,12 +37,8 @@ async def cluster(tmp_path: Path, cache_dir: Path) -> AsyncIterator[Nodes]:
 
 async def replicas(cluster: Nodes) -> set[tuple[int, int]]:
     """Copies, and copies in step, over all partitions."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
-    await admin.start()
-    try:
+    async with administrator({"bootstrap_servers": cluster.bootstrap}, "describe topics") as admin:
         described = await admin.describe_topics([topic.name for topic in declared("cluster")])
-    finally:
-        await admin.close()
     return {(len(one["replicas"]), len(one["isr"])) for topic in described for one in topic["partitions"]}
 
 
@@ -54,15 +50,13 @@ async def in_step(cluster: Nodes) -> None:
 async def _equal(cluster: Nodes, wanted: set[tuple[int, int]]) -> bool:
     try:
         return await replicas(cluster) == wanted
-    except KafkaError:  # it asked the one that is dead
+    except Unavailable:  # it asked the one that is dead
         return False
 
 
 async def copies_needed(cluster: Nodes, count: int) -> None:
     """Set min.insync.replicas of every topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
-    await admin.start()
-    try:
+    async with administrator({"bootstrap_servers": cluster.bootstrap}, "configure topics") as admin:
         await admin.alter_configs(
             [
                 ConfigResource(
@@ -71,8 +65,6 @@ async def copies_needed(cluster: Nodes, count: int) -> None:
                 for topic in declared("cluster")
             ]
         )
-    finally:
-        await admin.close()
 
 
 async def takes(client: httpx.AsyncClient, body: dict[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""A TCP proxy before the broker that knows Kafka's frames: it can lose an answer, or hold a request back."""
+"""A TCP proxy before the broker that knows Kafka's frames, and loses them or holds them back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ import aiokafka.client
 import pytest
 
 PRODUCE = 0
+FETCH = 1
+METADATA = 3
+JOIN_GROUP = 11
+LEAVE_GROUP = 13
+INIT_PRODUCER_ID = 22
 END_TXN = 26
 # A request of this many bytes is not the last of its transaction.
 PART_OF_A_BATCH = 500_000
@@ -26,7 +31,11 @@ class Trick(Enum):
 
 
 class KafkaProxy:
-    """Forwards frames. `ends` counts the ends of transactions asked for since the trick was armed."""
+    """Forwards frames, but for those of the kinds it is `deaf_to`.
+
+    `ends` counts the ends of transactions asked for since the trick was armed, `unheard` what it was deaf to,
+    `open` the connections of clients.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._there = host, port
@@ -38,6 +47,9 @@ class KafkaProxy:
         self._parts: set[tuple[int, int]] = set()
         self.port = 0
         self.ends = 0
+        self.deaf_to: frozenset[int] = frozenset()
+        self.unheard = 0
+        self.open = 0
         self.played = asyncio.Event()
         self.released = 0
 
@@ -62,12 +74,14 @@ class KafkaProxy:
         assert task is not None
         self._tasks.add(task)
         there_reader, there_writer = await asyncio.open_connection(*self._there)
+        self.open += 1
         try:
             await asyncio.gather(
                 self._requests(reader, there_writer, id(writer)),
                 self._answers(there_reader, writer, id(writer)),
             )
         finally:
+            self.open -= 1
             for one in (writer, there_writer):
                 one.close()
             self._tasks.discard(task)
@@ -78,6 +92,9 @@ class KafkaProxy:
         with suppress(OSError, asyncio.IncompleteReadError):
             while frame := await _frame(reader):
                 key, _, correlation = struct.unpack_from(">hhi", frame, 4)
+                if key in self.deaf_to:
+                    self.unheard += 1
+                    continue
                 if key == END_TXN:
                     self.ends += 1
                     if self._armed is Trick.HOLD_REQUEST:

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
@@ -29,6 +28,7 @@ from app.log import topics
 from app.log.audit import audit
 from app.log.codec import Command, event_record, read_event
 from app.log.kafka import KafkaLog
+from app.log.kafka_clients import administrator
 from app.log.port import read_all
 from app.projections import read_model
 from app.projections.copies import read_model_copies
@@ -269,8 +269,8 @@ async def test_group_offsets_deleted_or_set_back_change_nothing(
     before = await tables(database)
     commands = TopicPartition(topics.commands("tunings"), 0)
     meddler = AIOKafkaConsumer(bootstrap_servers=log.bootstrap, group_id=GROUP, enable_auto_commit=False)
-    await meddler.start()
     try:
+        await meddler.start()
         meddler.assign([commands])
         published = await meddler.committed(commands)
         assert published == await meddler.position(commands), "lag monitors are told where the handler is"
@@ -280,14 +280,10 @@ async def test_group_offsets_deleted_or_set_back_change_nothing(
     async with handling(log, "tunings"), projecting(log, database):
         await load.send(story("job-after-reset"))
         await answered(log, load.sent)
-    admin = AIOKafkaAdminClient(bootstrap_servers=log.bootstrap)
-    await admin.start()
-    try:
+    async with administrator({"bootstrap_servers": log.bootstrap}, "delete a group") as admin:
         coordinator = await admin.find_coordinator(GROUP)
         deleted = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([GROUP]))
         assert deleted.results == [(GROUP, 0)]
-    finally:
-        await admin.close()
     async with handling(log, "tunings"), projecting(log, database):
         await load.send(story("job-after-deletion"))
         await answered(log, load.sent)

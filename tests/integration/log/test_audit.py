@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 
 from app.domain.files import FILES, RecordCheck, RegisterFile
 from app.domain.streams import STREAMS
@@ -15,6 +15,7 @@ from app.log import audit as auditing
 from app.log import topics
 from app.log.audit import audit
 from app.log.kafka import KafkaLog
+from app.log.kafka_clients import administrator
 from app.log.port import Partition, all_partitions, begins_of, read_all
 from tests.deciding import decided
 from tests.handler_contract import keys_of_partition
@@ -31,14 +32,10 @@ async def log(remake_topics: RemakeTopics) -> KafkaLog:
 
 async def expired(log: KafkaLog, begins: dict[int, int]) -> None:
     """Forget the replies before these offsets, by partition; -1 is the end."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=log.bootstrap)
-    await admin.start()
-    try:
+    async with administrator({"bootstrap_servers": log.bootstrap}, "delete replies") as admin:
         await admin.delete_records(
             {TopicPartition(topics.REPLIES, n): RecordsToDelete(offset) for n, offset in begins.items()}
         )
-    finally:
-        await admin.close()
 
 
 async def test_replies_that_are_too_old_are_not_missed_and_younger_ones_are(

@@ -7,10 +7,11 @@ import inspect
 
 import aiokafka.producer.sender as sender
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import RequestTimedOutError
 
 from app.log.kafka import KafkaLog
+from app.log.kafka_clients import administrator
 from app.log.kafka_membership import KafkaMembership
 from app.log.kafka_transactions import GuardedSender, KafkaTransactionalWriter
 from app.log.port import OutcomeUnknown, Partition, RecordTooLarge, Start, Unavailable
@@ -138,10 +139,8 @@ async def test_a_record_that_the_broker_refuses_takes_its_whole_transaction_with
 ) -> None:
     """aiokafka would commit what it could send; each record's own answer tells better."""
     narrow = f"{topic_prefix}narrow"
-    admin = AIOKafkaAdminClient(bootstrap_servers=topics)
-    await admin.start()
-    await admin.create_topics([NewTopic(narrow, 1, 1, topic_configs={"max.message.bytes": "10000"})])
-    await admin.close()
+    async with administrator({"bootstrap_servers": topics}, "make a topic") as admin:
+        await admin.create_topics([NewTopic(narrow, 1, 1, topic_configs={"max.message.bytes": "10000"})])
     log = KafkaLog(topics)
     writer = await log.transactional_writer("t-narrow")
     with pytest.raises(RecordTooLarge):
