@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import acls, keys, log, projections, service, topics, workers
+from app.cli import acls, keys, log, projections, service, topics, users, workers
 
 app = typer.Typer(
     help="A fine-tuning service for a team's own machines. `up` runs all of it here, `run` single roles.",
@@ -16,6 +16,7 @@ for command in (service.up, service.run, service.settings):
     app.command()(command)
 for name, group in (
     ("topics", topics.app),
+    ("users", users.app),
     ("acls", acls.app),
     ("keys", keys.app),
     ("projections", projections.app),

@@ -11,6 +11,8 @@ from app.log import topics
 from app.log.resources import infra_kafka
 
 ANY_HOST = "*"
+PREFIX = "tunesmith-"
+OPERATOR = "tunesmith-operator"
 
 
 class Resource(IntEnum):
@@ -61,14 +63,19 @@ def _word(kind: type[IntEnum], number: int) -> str:
         return f"{kind.__name__.lower()} {number}"
 
 
+def users() -> set[str]:
+    """The user of each role."""
+    return {f"{PREFIX}{role}" for role in _roles()}
+
+
 def principal(role: str) -> str:
-    """The user of a role, as the brokers call it."""
-    return f"User:tunesmith-{role}"
+    """The user of a role, as permissions name it."""
+    return f"User:{PREFIX}{role}"
 
 
 def declared() -> list[Acl]:
     """Every permission that a role needs, and no other."""
-    roles = tomllib.loads(infra_kafka("acls.toml").read_text())
+    roles = _roles()
     found: set[Acl] = set()
     for topic in topics.declared("cluster"):
         for role in topic.writers:
@@ -83,6 +90,10 @@ def declared() -> list[Acl]:
     if unknown := {one.principal for one in found} - {principal(role) for role in roles}:
         raise ValueError(f"infra/kafka/topics.toml names {sorted(unknown)}, which acls.toml does not know")
     return sorted(found)
+
+
+def _roles() -> dict[str, dict[str, list[str]]]:
+    return tomllib.loads(infra_kafka("acls.toml").read_text())
 
 
 def _acl(role: str, resource: Resource, name: str, operation: Operation) -> Acl:

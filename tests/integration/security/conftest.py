@@ -13,19 +13,22 @@ import pytest_asyncio
 from msgspec import Struct
 
 from app.log.access import Access
+from app.log.acls import OPERATOR
 from app.log.kafka import KafkaLog
-from tests.cluster.nodes import OPERATOR, nodes
+from tests.cluster.nodes import nodes
 
-ROLES = ("api", "command-handler", "scheduler", "projector", "reactor", "trainer-worker", "integrator")
+OPERATOR_PASSWORD = "operator-secret"
 
 
 class Secured(Struct, frozen=True):
-    """The broker, and everybody's password."""
+    """The broker, and the folder of everybody's passwords."""
 
     bootstrap: str
+    passwords: Path
 
     def access(self, role: str) -> Access:
-        return Access("sasl_plaintext", f"tunesmith-{role}", f"{role}-secret")
+        user = f"tunesmith-{role}"
+        return Access("sasl_plaintext", user, (self.passwords / user).read_text().strip())
 
     def log(self, role: str) -> KafkaLog:
         """The log as a role sees it."""
@@ -57,11 +60,17 @@ class Secured(Struct, frozen=True):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def secured(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> AsyncIterator[Secured]:
-    passwords = {OPERATOR: "operator-secret"} | {f"tunesmith-{role}": f"{role}-secret" for role in ROLES}
     folder = tmp_path_factory.mktemp("secured")
-    async with nodes(folder, cache_dir, 1, passwords=passwords) as brokers:
-        found = Secured(brokers.bootstrap)
-        for command in (("topics", "apply"), ("acls", "apply")):
+    passwords = folder / "passwords"
+    passwords.mkdir()
+    (passwords / OPERATOR).write_text(OPERATOR_PASSWORD)
+    async with nodes(folder, cache_dir, 1, operator_password=OPERATOR_PASSWORD) as brokers:
+        found = Secured(brokers.bootstrap, passwords)
+        for command in (
+            ("topics", "apply"),
+            ("users", "apply", "--passwords", str(passwords)),
+            ("acls", "apply"),
+        ):
             ended = found.command(*command)
             assert ended.returncode == 0, ended.stderr
         yield found

@@ -15,7 +15,7 @@ from tunesmith.kafka import EventStream, StreamError
 
 from app.domain.tunings import TUNINGS, CancelTuning
 from app.embedded.ports import free_port
-from app.log import acls, topics
+from app.log import acls, topics, user_admin
 from app.log.acl_admin import apply, difference
 from app.log.acls import Acl
 from app.log.codec import command_record
@@ -208,6 +208,42 @@ async def test_what_differs_is_told_granted_and_withdrawn(secured: Secured) -> N
     refused = secured.command("acls", "apply", role="api")
     assert refused.returncode == 1
     assert "the permissions: ClusterAuthorizationFailedError" in refused.stderr
+
+
+def test_users_are_made_with_the_passwords_of_their_files(secured: Secured, tmp_path: Path) -> None:
+    """Made up where there is none, for the owner's eyes; another password counts once it is applied."""
+    assert secured.command("users", "diff").stdout.strip() == "all users are as declared"
+    file = secured.passwords / "tunesmith-integrator"
+    assert (file.stat().st_mode & 0o777, len(file.read_text().strip())) == (0o600, 43)
+    file.write_text("another-password\n")
+    refused = secured.command("log", "verify", role="integrator")
+    assert "does not know the user, or the password is wrong" in refused.stderr
+    ended = secured.command("users", "apply", "--passwords", str(secured.passwords))
+    assert (ended.returncode, "password set: tunesmith-integrator" in ended.stdout) == (0, True)
+    assert "another-password" not in ended.stdout + ended.stderr
+    known = secured.command("users", "diff", role="integrator")
+    assert "the users: ClusterAuthorizationFailedError" in known.stderr, "it is known, and may not ask that"
+    file.write_text("")
+    empty = secured.command("users", "apply", "--passwords", str(secured.passwords))
+    file.write_text("another-password\n")
+    assert (empty.returncode, "tunesmith-integrator is empty" in empty.stderr) == (1, True)
+
+
+async def test_a_user_that_is_missing_and_one_that_nobody_declared_are_told(secured: Secured) -> None:
+    operator = secured.access("operator")
+    await user_admin.apply(secured.bootstrap, {"tunesmith-intern": "a-password"}, operator)
+    await user_admin.delete(secured.bootstrap, {"tunesmith-api"}, operator)
+    try:
+        ended = secured.command("users", "diff")
+        assert (ended.returncode, ended.stdout.splitlines()) == (
+            1,
+            ["missing: tunesmith-api", "not declared: tunesmith-intern"],
+        )
+        ended = secured.command("users", "apply", "--passwords", str(secured.passwords), "--prune")
+        assert ended.returncode == 0, ended.stderr
+        assert {"made: tunesmith-api", "deleted: tunesmith-intern"} <= set(ended.stdout.splitlines())
+    finally:
+        await user_admin.delete(secured.bootstrap, {"tunesmith-intern"}, operator)
 
 
 async def test_without_an_authorizer_it_says_so(topics: str) -> None:
