@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -20,7 +20,7 @@ from app.log import bounds, topics
 from app.log.aggregates import Aggregate, of_this_schema, read_aggregate, state_record
 from app.log.audit import audit
 from app.log.codec import encode
-from app.log.port import Fenced, Log, OutcomeUnknown, Record, read_all
+from app.log.port import Fenced, Log, OutcomeUnknown, Partition, Reader, Record, Start, read_all
 from tests.handling import events_of, handling, replies_to, send
 
 REGISTER = RegisterFile("acct-a", "train.jsonl", "fine-tune", 10, "aa", "files/a", "hash")
@@ -51,6 +51,19 @@ class HandlerContract:
             replies = await replies_to(log, 3)
         assert [(reply.version, reply.repeated) for reply in replies] == [(1, False), (2, False), (1, True)]
         assert [event.version for event in await events_of(log, FILES)] == [1, 2]
+
+    async def test_a_takeover_reads_states_and_no_event(self, log: Log) -> None:
+        id = (await keys_of_partition(log, 0, 1))[0]
+        async with handling(log):
+            await send(log, FILES, id, REGISTER, CHECK)
+            await replies_to(log, 2)
+        reading = ReadingLog(log)
+        writer = await reading.transactional_writer("tunesmith-files-0")
+        try:
+            assert set((await recover(reading, writer, FILES, 0)).states) == {id}
+        finally:
+            await writer.close()
+        assert reading.topics == {topics.state("files")}
 
     async def test_what_was_sent_while_nobody_handled_is_not_lost(self, log: Log) -> None:
         for n in range(5):
@@ -145,6 +158,20 @@ class HandlerContract:
         await writer.close()
         with pytest.raises(NotFolded, match=r"knows version 1 of file-lost, its events lead to version 0"):
             await serve_partition(log, FILES, 0, asyncio.Event())
+
+
+class ReadingLog:
+    """A log that remembers which topics were read."""
+
+    def __init__(self, log: Log) -> None:
+        self._log, self.topics = log, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def reader(self, positions: Mapping[Partition, int | Start], **options: Any) -> Reader:
+        self.topics |= {partition.topic for partition in positions}
+        return await self._log.reader(positions, **options)
 
 
 class BreakingLog:

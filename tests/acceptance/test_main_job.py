@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -106,6 +107,27 @@ async def test_a_plain_consumer_finds_the_whole_life_of_the_job_on_the_log(
     ]
     assert [one["ce_sequence"] for one in headers] == [b"1", b"2", b"3", b"4", b"5"]
     assert len({one["ce_chain"] for one in headers}) == 5
+
+
+def test_the_job_is_replayed_as_it_was_when_each_of_its_events_came(
+    service: Service, tuned: tuple[TuningJob, Path, list[str]]
+) -> None:
+    def replayed(*options: str) -> Any:
+        ended = service.operator("log", "replay", tuned[0].id, "--json", *options)
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    events = replayed()["events"]
+    then = [replayed("--at", event["at"]) for event in events]
+    assert [one["version"] for one in then] == [1, 2, 3, 4, 5]
+    assert [one["state"]["status"] for one in then] == [
+        "pending",
+        "pending",
+        "running",
+        "running",
+        "succeeded",
+    ]
+    assert [len(one["events"]) for one in then] == [1, 2, 3, 4, 5]
 
 
 def test_the_curve_has_every_step(service: Service, tuned: tuple[TuningJob, Path, list[str]]) -> None:
