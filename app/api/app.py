@@ -9,17 +9,18 @@ from collections.abc import Callable
 import asyncpg
 import uvicorn
 from litestar import Litestar
+from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
-from app.api import adapters, docs, files, history, models, operations, tunings
 from app.api.auth import Keys
 from app.api.commands import Commands
 from app.api.edge import edge
 from app.api.errors import HANDLERS
 from app.api.fleet import Fleet
+from app.api.routes import adapters, docs, events, files, metrics, models, operations, tunings
 from app.api.service import Service
+from app.api.session import authenticate, session_of
 from app.api.wire import BoundedProtocol
 from app.log.port import Log
 from app.settings import Settings
@@ -30,25 +31,31 @@ POOL_SIZE = 10
 
 def create_app(service: Service, fleet: Fleet, log: Log) -> ASGIApp:
     """The app over its dependencies, with its edge: around all of it, for unknown routes have answers too."""
-    app = Litestar(
+    app = routed()
+    app.state.service, app.state.fleet, app.state.log = service, fleet, log
+    return edge(app)
+
+
+def routed() -> Litestar:
+    """Every route, without what they work with."""
+    return Litestar(
         [
             *tunings.ROUTES,
-            *history.ROUTES,
+            *events.ROUTES,
+            *metrics.ROUTES,
             *adapters.ROUTES,
             *files.ROUTES,
             *models.ROUTES,
             *operations.ROUTES,
             *docs.ROUTES,
         ],
+        guards=[authenticate],
+        dependencies={"session": Provide(session_of, sync_to_thread=False)},
         exception_handlers=HANDLERS,
-        openapi_config=OpenAPIConfig(
-            title="Tunesmith", version="1", path="/openapi", render_plugins=[JsonRenderPlugin(path="/json")]
-        ),
+        openapi_config=OpenAPIConfig(title="Tunesmith", version="1"),
         request_max_body_size=None,
         logging_config=None,
     )
-    app.state.service, app.state.fleet, app.state.log = service, fleet, log
-    return edge(app)
 
 
 class PortInUse(Exception):

@@ -8,7 +8,8 @@ import structlog
 from litestar import Request
 
 from app.api.commands import VISIBLE_WITHIN, Unanswered
-from app.api.errors import ApiError, Fault, invalid, unavailable
+from app.api.errors import ApiError, invalid, unavailable
+from app.api.schemas.errors import RequestFault
 from app.api.session import Session
 from app.log.codec import Reply
 from app.log.port import LogError, RecordTooLarge
@@ -29,7 +30,9 @@ def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
     """The request's `Idempotency-Key`. Raises `ApiError` 400 when it is unusable."""
     key = request.headers.get("idempotency-key")
     if key is not None and not 1 <= len(key) <= LONGEST_KEY:
-        raise invalid([Fault("Idempotency-Key", f"an Idempotency-Key has 1 to {LONGEST_KEY} characters")])
+        raise invalid(
+            [RequestFault("Idempotency-Key", f"an Idempotency-Key has 1 to {LONGEST_KEY} characters")]
+        )
     return key
 
 

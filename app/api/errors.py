@@ -8,16 +8,17 @@ from typing import Any
 import asyncpg
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.routes import HTTPRoute
-from msgspec import Struct
+from msgspec import UNSET
 
+from app.api.schemas.errors import Error, ErrorBody, ErrorType, RequestFault
 from app.log.port import LogError
 from app.storage.store import StorageError, StorageFull
 
 RETRY_AFTER_SECONDS = 2
 
-TYPES = {
+TYPES: dict[int, ErrorType] = {
     400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
@@ -35,14 +36,6 @@ TYPES = {
 logger = structlog.get_logger("api")
 
 
-class Fault(Struct, frozen=True):
-    """One thing wrong with a request."""
-
-    param: str | None
-    message: str
-    code: str = "invalid_value"
-
-
 class ApiError(Exception):
     """A refusal: HTTP status, stable code, a sentence, and what it is about."""
 
@@ -54,14 +47,14 @@ class ApiError(Exception):
         param: str | None = None,
         *,
         headers: dict[str, str] | None = None,
-        faults: tuple[Fault, ...] = (),
+        faults: tuple[RequestFault, ...] = (),
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.param = status, code, message, param
         self.headers, self.faults = headers or {}, faults
 
 
-def invalid(faults: list[Fault] | tuple[Fault, ...]) -> ApiError:
+def invalid(faults: list[RequestFault] | tuple[RequestFault, ...]) -> ApiError:
     """All faults of a request: the first in `param`, all of them in `errors`."""
     first = faults[0]
     return ApiError(400, first.code, first.message, first.param, faults=tuple(faults))
@@ -80,17 +73,10 @@ def unavailable(what: str, *, retry: bool = True) -> ApiError:
     return ApiError(503, "unavailable", what, headers=headers)
 
 
-def error_body(error: ApiError) -> dict[str, Any]:
+def error_body(error: ApiError) -> ErrorBody:
     """The body that tells of a refusal."""
-    body: dict[str, Any] = {
-        "type": TYPES.get(error.status, "invalid_request_error"),
-        "message": error.message,
-        "code": error.code,
-        "param": error.param,
-    }
-    if error.faults:
-        body["errors"] = error.faults
-    return {"error": body}
+    type = TYPES.get(error.status, "invalid_request_error")
+    return ErrorBody(Error(type, error.message, error.code, error.param, error.faults or UNSET))
 
 
 def answer(error: ApiError) -> Response[Any]:
@@ -101,6 +87,18 @@ def answer(error: ApiError) -> Response[Any]:
 def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Any]:
     """A refusal of our own."""
     return answer(error)
+
+
+def handle_validation(_: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
+    """Parameters that are not as their route declares them."""
+    extra = error.extra if isinstance(error.extra, list) else []
+    faults = [RequestFault(each.get("key"), _sentence(each)) for each in extra]
+    return answer(invalid(faults or [RequestFault(None, error.detail)]))
+
+
+def _sentence(fault: dict[str, Any]) -> str:
+    said = str(fault["message"])
+    return f"{fault.get('key')}: {said[:1].lower()}{said[1:]}"
 
 
 def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -159,6 +157,7 @@ def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
 
 HANDLERS: dict[Any, Any] = {
     ApiError: handle_api_error,
+    ValidationException: handle_validation,
     HTTPException: handle_http,
     LogError: handle_dependency,
     StorageError: handle_dependency,

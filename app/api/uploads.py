@@ -10,7 +10,8 @@ from litestar import Request
 from msgspec import Struct
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from app.api.errors import ApiError, Fault, invalid
+from app.api.errors import ApiError, invalid
+from app.api.schemas.errors import RequestFault
 from app.storage.store import Store, Stored
 
 LARGEST_FIELD = 64 * 1024
@@ -72,7 +73,7 @@ class _Form:
             assert isinstance(head, MultipartSegment)
             if head.name == "file" and head.filename is not None:
                 if stored is not None:
-                    raise invalid([Fault("file", "the form has more than one file")])
+                    raise invalid([RequestFault("file", "the form has more than one file")])
                 filename = safe_name(head.filename)
                 stored = await self._store.put(self._key, self._content())
             else:
@@ -80,10 +81,14 @@ class _Form:
                 async for chunk in self._content():
                     content += chunk
                     if len(content) > LARGEST_FIELD:
-                        raise invalid([Fault(head.name[:64], "a field other than the file may have 64 KiB")])
+                        raise invalid(
+                            [RequestFault(head.name[:64], "a field other than the file may have 64 KiB")]
+                        )
                 fields[head.name[:64]] = content.decode(errors="replace")
         if stored is None:
-            raise invalid([Fault("file", "the form has no field `file` with a file in it", "missing_field")])
+            raise invalid(
+                [RequestFault("file", "the form has no field `file` with a file in it", "missing_field")]
+            )
         return Upload(filename, stored, fields)
 
     async def _content(self) -> AsyncIterator[bytes]:

@@ -167,7 +167,7 @@ async def test_a_file_over_the_limit_is_413_and_nothing_is_kept(database: str, t
 async def test_without_a_check_in_time_the_answer_is_the_file_as_uploaded(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.files.CHECKED_WITHIN", 0.2)
+    monkeypatch.setattr("app.api.routes.files.CHECKED_WITHIN", 0.2)
     async with (
         running(memory_log(), database, tmp_path, reactor=False) as service,
         service.client() as client,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.errors import ApiError
-from app.api.requests import TuningRequest, page_of, read_fields
+from app.api.requests import read_fields
+from app.api.schemas.tunings import TuningRequest
 from app.api.uploads import safe_name
 
 JSON = st.recursive(
@@ -25,16 +25,6 @@ def test_whatever_the_body_each_field_is_read_or_refused(body: dict[str, object]
         assert (name in values) != (name[:64] in refused)
     assert {"model", "training_file"} <= set(values) | refused
     assert all(fault.message for fault in faults)
-
-
-@given(st.text() | st.integers(-5, 200).map(str))
-def test_a_limit_is_a_number_in_bounds_or_refused(text: str) -> None:
-    if text.isdecimal() and len(text) < 19 and 1 <= int(text) <= 100:
-        assert page_of({"limit": text}).limit == int(text)
-        return
-    with pytest.raises(ApiError) as refused:
-        page_of({"limit": text})
-    assert (refused.value.status, refused.value.param) == (400, "limit")
 
 
 @pytest.mark.parametrize(

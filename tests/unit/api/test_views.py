@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from app.api.views import file_view, page, shown_phase, tuning_view
+from app.api.schemas.files import file_view
+from app.api.schemas.pages import Deleted, Page, page
+from app.api.schemas.tunings import Progress, QueuePosition, shown_phase, tuning_view
 from app.domain.files import Fault, File
 from app.domain.hyperparameters import Hyperparameters
 from app.domain.tunings import Attempt, EpochResult, Failure, FileRef, ModelRef, Tuning
@@ -59,39 +61,43 @@ def test_the_phase_is_that_of_the_attempt_under_way(
 
 
 def test_metrics_are_null_before_the_first_report() -> None:
-    assert tuning_view(RUNNING, 3)["metrics"] is None
+    assert tuning_view(RUNNING, 3).metrics is None
 
 
 def test_a_running_tunings_metrics_are_those_of_its_last_step() -> None:
-    metrics = tuning_view(RUNNING, 3, last_step=STEP)["metrics"]
-    assert (metrics["train_loss"], metrics["progress"], metrics["step"]) == (0.75, 0.75, 3)
-    assert (metrics["current_epoch"], metrics["total_epochs"], metrics["eval_loss"]) == (0, 2, None)
+    metrics = tuning_view(RUNNING, 3, Progress(last_step=STEP)).metrics
+    assert metrics is not None
+    assert (metrics.train_loss, metrics.progress, metrics.step) == (0.75, 0.75, 3)
+    assert (metrics.current_epoch, metrics.total_epochs, metrics.eval_loss) == (0, 2, None)
 
 
 def test_an_ended_tunings_metrics_are_those_of_its_events() -> None:
     epochs = (EpochResult(1, 2, 1.0, 1.25),)
     ended = replace(RUNNING, status="succeeded", attempt=None, epochs=epochs, train_loss=0.5, eval_loss=1.25)
-    metrics = tuning_view(ended, 9, last_step=STEP)["metrics"]
-    assert (metrics["train_loss"], metrics["eval_loss"], metrics["progress"]) == (0.5, 1.25, 1.0)
+    metrics = tuning_view(ended, 9, Progress(last_step=STEP)).metrics
+    assert metrics is not None
+    assert (metrics.train_loss, metrics.eval_loss, metrics.progress) == (0.5, 1.25, 1.0)
 
 
 def test_times_are_unix_seconds() -> None:
     view = tuning_view(RUNNING, 3)
-    assert (view["created_at"], view["started_at"], view["finished_at"]) == (1767323045, 1767323045, None)
+    assert (view.created_at, view.started_at, view.finished_at) == (1767323045, 1767323045, None)
 
 
 @pytest.mark.parametrize(("blame", "type"), [("user", "invalid_request_error"), ("platform", "server_error")])
 def test_a_failure_says_whose_fault_it_is(blame: Any, type: str) -> None:
     failed = replace(RUNNING, status="failed", failure=Failure("code", blame, "a sentence"))
-    error = tuning_view(failed, 4)["error"]
-    assert (error["type"], error["code"], error["retryable"]) == (type, "code", False)
+    error = tuning_view(failed, 4).error
+    assert error is not None
+    assert (error.type, error.code, error.retryable) == (type, "code", False)
 
 
 def test_the_queue_shows_for_who_waits_only() -> None:
-    assert tuning_view(PENDING, 1, position=2)["queue"] == {"position": 2, "estimated_start": None}
-    assert tuning_view(PENDING, 1)["queue"] is None
-    assert tuning_view(ASSIGNED, 2, position=2)["queue"] is None
-    assert tuning_view(replace(PENDING, status="cancelled"), 2, position=2)["queue"] is None
+    second = Progress(position=2)
+    assert tuning_view(PENDING, 1, second).queue == QueuePosition(2, None)
+    assert tuning_view(PENDING, 1).queue is None
+    assert tuning_view(ASSIGNED, 2, second).queue is None
+    assert tuning_view(replace(PENDING, status="cancelled"), 2, second).queue is None
 
 
 def test_a_bad_files_first_fault_is_told_with_the_number_of_the_others() -> None:
@@ -99,13 +105,13 @@ def test_a_bad_files_first_fault_is_told_with_the_number_of_the_others() -> None
         "file-a", "acct-a", "a.jsonl", "fine-tune", 1, "00", "files/a", AT, status="error", fault_count=3
     )
     bad = replace(file, first_fault=Fault(7, "no_messages", "/messages", "the row has no messages"))
-    assert file_view(bad)["status_details"] == "line 7: the row has no messages (and 2 more)"
-    assert file_view(file)["status_details"] is None
+    assert file_view(bad).status_details == "line 7: the row has no messages (and 2 more)"
+    assert file_view(file).status_details is None
 
 
 def test_a_page_tells_whether_there_is_another() -> None:
-    rows: list[dict[str, Any]] = [{"id": str(number)} for number in range(3)]
+    rows = [Deleted(str(number), "row") for number in range(3)]
     first = page(rows, 2)
-    assert (len(first["data"]), first["has_more"], first["first_id"], first["last_id"]) == (2, True, "0", "1")
-    assert page(rows, 3)["has_more"] is False
-    assert page([], 3) == {"object": "list", "data": [], "has_more": False, "first_id": None, "last_id": None}
+    assert (len(first.data), first.has_more, first.first_id, first.last_id) == (2, True, "0", "1")
+    assert page(rows, 3).has_more is False
+    assert page([], 3) == Page(data=[], has_more=False, first_id=None, last_id=None)

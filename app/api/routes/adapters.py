@@ -7,26 +7,26 @@ import tarfile
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import msgspec
-from litestar import Request, get
+from litestar import get
 from litestar.params import FromPath
 from litestar.response import Stream
 
 from app.api.errors import ApiError
-from app.api.session import opened
-from app.api.tunings import tuning_row
-from app.domain.tunings import Tuning
+from app.api.reading import the_tuning
+from app.api.session import Authenticated
 
 
-@get("/v1/tunings.adapter/{id:str}", operation_id="downloadAdapter")
-async def adapter(request: Request[Any, Any, Any], id: FromPath[str]) -> Stream:
+@get(
+    "/v1/tunings.adapter/{id:str}",
+    operation_id="downloadAdapter",
+    scope="read",
+    media_type="application/gzip",
+)
+async def adapter(session: Authenticated, id: FromPath[str]) -> Stream:
     """The adapter as a tar.gz that stock PEFT loads once it is unpacked."""
-    session = await opened(request, "read")
-    tuning = msgspec.json.decode(
-        (await tuning_row(session.service, session.caller.account_id, id))["state"], type=Tuning
-    )
+    tuning = (await the_tuning(session, id)).tuning
     if tuning.status != "succeeded":
         raise ApiError(
             400, "adapter_not_ready", f"tuning {id} is {tuning.status}; only a succeeded one has an adapter"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 import msgspec
 from litestar import Request, Response, delete, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
+from msgspec.structs import replace
 
 from app.api.decisions import decided, idempotency_key
-from app.api.errors import ApiError, Fault, invalid, missing
-from app.api.requests import page_of
-from app.api.session import Session, opened
+from app.api.errors import ApiError, invalid, missing
+from app.api.requests import NO_NUL, After
+from app.api.schemas.errors import RequestFault
+from app.api.schemas.files import FileCheck, FileObject, file_view, result_file_view
+from app.api.schemas.form import UploadForm
+from app.api.schemas.pages import Deleted, Page, page
+from app.api.session import Authenticated, Session
 from app.api.uploads import Upload, receive
-from app.api.views import file_view, page, result_file_view
 from app.domain.files import FILES, DeleteFile, File, RegisterFile
 from app.domain.ids import derive_id
 from app.storage.store import ObjectMissing
@@ -25,16 +29,17 @@ CHECKED_WITHIN = 10.0
 PURPOSES = ("fine-tune", "user_data")
 CHECKED_VERSION = 2
 
+LargeLimit = Annotated[int, QueryParameter(ge=1, le=10_000, description="How many at most.")]
+
 
 def check_key(id: str) -> str:
     """Where the report of a file's check is in the store."""
     return f"files/{id}.check.json"
 
 
-@post("/v1/files", operation_id="uploadFile", status_code=201)
-async def upload(request: Request[Any, Any, Any]) -> Response[Any]:
+@post("/v1/files", operation_id="uploadFile", status_code=201, scope="write", body=UploadForm)
+async def upload(request: Request[Any, Any, Any], session: Authenticated) -> Response[FileObject]:
     """Upload a file and have it checked; `status` is `uploaded` when the check takes longer than 10 s."""
-    session = await opened(request, "write")
     key = idempotency_key(request)
     id = derive_id("file", session.caller.account_id, key) if key else derive_id("file", uuid4().hex)
     store = session.service.store
@@ -64,9 +69,9 @@ def _registration(account_id: str, form: Upload, place: str, *, repeatable: bool
     """The command for an upload. Raises `ApiError`."""
     purpose, stored = form.fields.get("purpose", "fine-tune"), form.stored
     if purpose not in PURPOSES:
-        raise invalid([Fault("purpose", f"purpose must be one of {', '.join(PURPOSES)}")])
+        raise invalid([RequestFault("purpose", f"purpose must be one of {', '.join(PURPOSES)}")])
     if stored.bytes == 0:
-        raise invalid([Fault("file", "the file is empty", "file_empty")])
+        raise invalid([RequestFault("file", "the file is empty", "file_empty")])
     request = hashlib.sha256(f"{form.filename}\0{purpose}\0{stored.sha256}".encode()).hexdigest()
     return RegisterFile(
         account_id,
@@ -96,65 +101,71 @@ async def _result(session: Session, id: str) -> Any:
     )
 
 
-@get("/v1/files", operation_id="listFiles")
-async def list_files(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """The account's uploaded files, newest first; `order=asc` turns it round, `purpose` narrows it."""
-    session = await opened(request, "read")
-    wanted = page_of(request.query_params, largest=10_000)
-    order = request.query_params.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise invalid([Fault("order", "order must be asc or desc")])
+@get("/v1/files", operation_id="listFiles", scope="read")
+async def list_files(
+    session: Authenticated,
+    limit: LargeLimit = 20,
+    after: After = None,
+    order: Annotated[Literal["asc", "desc"], QueryParameter(description="By time of upload.")] = "desc",
+    purpose: Annotated[
+        str | None, QueryParameter(max_length=64, pattern=NO_NUL, description="Only these.")
+    ] = None,
+) -> Page[FileObject]:
+    """The account's uploaded files, newest first."""
     conditions = ["account_id = $1", "status <> 'deleted'"]
     arguments: list[Any] = [session.caller.account_id]
-    if (purpose := request.query_params.get("purpose")) is not None:
+    if purpose is not None:
         arguments.append(purpose)
         conditions.append(f"purpose = ${len(arguments)}")
-    if wanted.after is not None:
+    if after is not None:
         last = await session.service.pool.fetchval(
             "SELECT created_at FROM files WHERE id = $1 AND account_id = $2",
-            wanted.after,
+            after,
             session.caller.account_id,
         )
         if last is None:
-            raise invalid([Fault("after", f"there is no file {wanted.after!r} to go on behind")])
-        arguments += [last, wanted.after]
+            raise invalid([RequestFault("after", f"there is no file {after!r} to go on behind")])
+        arguments += [last, after]
         sign = "<" if order == "desc" else ">"
         conditions.append(f"(created_at, id) {sign} (${len(arguments) - 1}, ${len(arguments)})")
     rows = await session.service.pool.fetch(
         f"SELECT state FROM files WHERE {' AND '.join(conditions)} "
-        f"ORDER BY created_at {order}, id {order} LIMIT {wanted.limit + 1}",
+        f"ORDER BY created_at {order}, id {order} LIMIT {limit + 1}",
         *arguments,
     )
-    return page([file_view(msgspec.json.decode(row["state"], type=File)) for row in rows], wanted.limit)
+    return page([file_view(msgspec.json.decode(row["state"], type=File)) for row in rows], limit)
 
 
-@get("/v1/files/{id:str}", operation_id="getFile")
-async def retrieve(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
+@get("/v1/files/{id:str}", operation_id="getFile", scope="read")
+async def retrieve(session: Authenticated, id: FromPath[str]) -> FileObject:
     """One file, uploaded or made by a tuning."""
-    session = await opened(request, "read")
     if (result := await _result(session, id)) is not None:
         return result_file_view(result)
     return file_view(await _file(session, id))
 
 
-@get("/v1/files/{id:str}/check", operation_id="getFileCheck")
-async def check(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
+@get("/v1/files/{id:str}/check", operation_id="getFileCheck", scope="read")
+async def check(session: Authenticated, id: FromPath[str]) -> FileCheck:
     """Every fault that the check of the file found, and its statistics."""
-    session = await opened(request, "read")
     file = await _file(session, id)
-    report: dict[str, Any] = {"faults": [], "statistics": None}
-    if file.status != "uploaded":
-        try:
-            report = msgspec.json.decode(await session.service.store.get_bytes(check_key(id)))
-        except ObjectMissing:
-            report["faults"] = [file.first_fault] if file.first_fault else []
-    return {"object": "file.check", "id": id, "status": file.status, "fault_count": file.fault_count} | report
+    known = FileCheck(id=id, status=file_view(file).status, sha256=file.sha256, fault_count=file.fault_count)
+    if file.status == "uploaded":
+        return known
+    try:
+        report = msgspec.json.decode(await session.service.store.get_bytes(check_key(id)))
+    except ObjectMissing:
+        return replace(known, faults=(file.first_fault,) if file.first_fault else ())
+    return msgspec.convert(report | {"id": id, "status": file.status}, FileCheck)
 
 
-@get("/v1/files/{id:str}/content", operation_id="getFileContent")
-async def content(request: Request[Any, Any, Any], id: FromPath[str]) -> Stream:
+@get(
+    "/v1/files/{id:str}/content",
+    operation_id="getFileContent",
+    scope="read",
+    media_type="application/octet-stream",
+)
+async def content(session: Authenticated, id: FromPath[str]) -> Stream:
     """The file's bytes."""
-    session = await opened(request, "read")
     if (result := await _result(session, id)) is not None:
         key, name, size = result["key"], result["name"].replace("/", "-"), result["bytes"]
     else:
@@ -179,15 +190,14 @@ async def content(request: Request[Any, Any, Any], id: FromPath[str]) -> Stream:
     )
 
 
-@delete("/v1/files/{id:str}", status_code=200, operation_id="deleteFile")
-async def remove(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
+@delete("/v1/files/{id:str}", status_code=200, operation_id="deleteFile", scope="write")
+async def remove(session: Authenticated, id: FromPath[str]) -> Deleted:
     """Take a file out of use; running tunings keep what they read."""
-    session = await opened(request, "write")
     if await _result(session, id) is not None:
         raise ApiError(400, "file_in_use", f"{id} belongs to a tuning and goes with it", "id")
     await _file(session, id)
     await decided(session, FILES, id, DeleteFile(), certain=True)
-    return {"id": id, "object": "file", "deleted": True}
+    return Deleted(id, "file")
 
 
 ROUTES = [upload, list_files, retrieve, check, content, remove]

@@ -13,25 +13,26 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app.api.edge import LATENCY
 from app.api.fleet import Fleet
+from app.api.openapi import document
 from app.api.service import Service
 
 CHECKED_WITHIN = 3.0
 DURATION_BUCKETS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
-@get("/openapi.json", include_in_schema=False)
+@get("/openapi.json", include_in_schema=False, scope=None)
 async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The OpenAPI document."""
-    return request.app.openapi_schema.to_schema()
+    return document(request.app)
 
 
-@get("/livez", operation_id="livez")
+@get("/livez", operation_id="livez", scope=None)
 async def livez() -> dict[str, str]:
     """This process answers."""
     return {"api": "ok"}
 
 
-@get("/health", operation_id="health")
+@get("/health", operation_id="health", scope=None)
 async def health(request: Request[Any, Any, Any]) -> Response[Any]:
     """Whether everything this service stands on answers a real request: 200, or 503."""
     service: Service = request.app.state.service
@@ -77,7 +78,7 @@ class _Gathered:
         yield from self._families
 
 
-@get("/metrics", operation_id="metrics")
+@get("/metrics", operation_id="metrics", scope=None, media_type=CONTENT_TYPE_LATEST)
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Prometheus metrics. Those of jobs come from the events, so every api process tells the same."""
     service: Service = request.app.state.service

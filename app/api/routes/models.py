@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
-from litestar import Request, get
+from litestar import get
 from litestar.params import FromPath
 
 from app.api.errors import missing
-from app.api.session import opened
-from app.api.views import base_model_view, tuned_model_view
+from app.api.schemas.models import ModelList, ModelObject, base_model_view, tuned_model_view
+from app.api.session import Authenticated
 from app.domain.models import BaseModel
 
 
-@get("/v1/models", operation_id="listModels")
-async def list_models(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Every model in one page."""
-    session = await opened(request, "read")
+@get("/v1/models", operation_id="listModels", scope="read")
+async def list_models(session: Authenticated) -> ModelList:
+    """Every model, in one page."""
     base = await session.service.pool.fetch("SELECT state FROM models WHERE NOT archived ORDER BY id")
     tuned = await session.service.pool.fetch(
         "SELECT * FROM tuned_models WHERE account_id = $1 ORDER BY created_at DESC, id",
         session.caller.account_id,
     )
     views = [base_model_view(msgspec.json.decode(row["state"], type=BaseModel)) for row in base]
-    return {"object": "list", "data": views + [tuned_model_view(row) for row in tuned], "has_more": False}
+    return ModelList(data=views + [tuned_model_view(row) for row in tuned])
 
 
-@get("/v1/models/{id:str}", operation_id="getModel")
-async def retrieve(request: Request[Any, Any, Any], id: FromPath[str]) -> dict[str, Any]:
+@get("/v1/models/{id:str}", operation_id="getModel", scope="read")
+async def retrieve(session: Authenticated, id: FromPath[str]) -> ModelObject:
     """One model."""
-    session = await opened(request, "read")
     row = await session.service.pool.fetchrow("SELECT state FROM models WHERE id = $1 AND NOT archived", id)
     if row is not None:
         return base_model_view(msgspec.json.decode(row["state"], type=BaseModel))

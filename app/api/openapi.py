@@ -1,0 +1,155 @@
+"""The OpenAPI 3.1 document: Litestar's routes and parameters, msgspec's schemas, our errors.
+
+Litestar loses bounds inside unions and whatever a raw request takes, so every schema comes from msgspec,
+which reads and writes the bodies, and the errors from what a route is: with a key, a body, an id, a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, get_args, get_origin
+
+import msgspec
+from litestar import Litestar, Response
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from app.api.schemas.errors import ErrorBody
+from app.api.schemas.form import UploadForm
+
+REF = "#/components/schemas/{name}"
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Repeated with the same body, it is answered as the first time; with another, 409.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+WAIT = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
+
+
+def document(app: Litestar) -> dict[str, Any]:
+    """The whole document, as JSON takes it."""
+    made: dict[str, Any] = app.openapi_schema.to_schema()
+    kinds: list[Any] = [ErrorBody]
+    for path, method, handler in _operations(app):
+        operation = made["paths"][path][method]
+        kinds += [*_bodies(handler), *_answers(handler)]
+        _complete(operation, path, method, handler)
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
+    made["components"] = {
+        "schemas": schemas,
+        "securitySchemes": {
+            "key": {"type": "http", "scheme": "bearer", "description": "An API key, `sk-…`."}
+        },
+    }
+    return made
+
+
+def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if handler.include_in_schema is not False and handler.operation_id is not None:
+                path = "/" + "/".join(
+                    f"{{{part.name}}}" if not isinstance(part, str) else part
+                    for part in route.path_components
+                )
+                for method in handler.http_methods:
+                    if method != "OPTIONS":
+                        yield path, method.lower(), handler
+
+
+def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRouteHandler) -> None:
+    """Add to an operation what its handler says in `opt`, and every error that it can answer with."""
+    operation["summary"], _, more = (handler.fn.__doc__ or "").strip().partition("\n")
+    operation["description"] = f"{operation['summary']}{more}"
+    operation["tags"] = [path.split("/")[2].partition(".")[0] if path.startswith("/v1/") else "operations"]
+    for body in _bodies(handler):
+        media = "multipart/form-data" if body is UploadForm else "application/json"
+        operation["requestBody"] = {"required": True, "content": {media: {"schema": _ref(body)}}}
+    parameters = [_parameter(each) for each in operation.get("parameters", [])]
+    if (deep := handler.opt.get("deep_query")) is not None:
+        for field in msgspec.structs.fields(deep):
+            schema = msgspec.json.schema(field.type)
+            parameters.append(
+                {"name": field.name, "in": "query", "style": "deepObject", "explode": True, "schema": schema}
+            )
+    if method == "post":
+        parameters.append(IDEMPOTENCY_KEY)
+    if parameters:
+        operation["parameters"] = parameters
+    scope = handler.opt["scope"]
+    operation["security"] = [{"key": []}] if scope else []
+    if scope:
+        operation["description"] += f"\n\nThe key needs the scope `{scope}`."
+    responses = {status: response for status, response in operation["responses"].items() if int(status) < 400}
+    for status, response in responses.items():
+        for content in response.get("content", {}).values():
+            for answer in _answers(handler):
+                content["schema"] = _ref(answer)
+        response["description"] = HTTPStatus(int(status)).phrase
+    for status in (*handler.opt.get("answers", ()),):
+        responses[str(status)] = responses[str(handler.status_code)] | {
+            "description": HTTPStatus(status).phrase
+        }
+    responses |= {str(status): _error(status) for status in _statuses(path, method, handler)}
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _parameter(given: dict[str, Any]) -> dict[str, Any]:
+    """A parameter without what need not be said; null cannot come in a path or query."""
+    schema = {name: value for name, value in given["schema"].items() if name != "description"}
+    for name in ("oneOf", "type", "enum"):
+        if isinstance(schema.get(name), list):
+            schema[name] = [each for each in schema[name] if each not in ("null", None, {"type": "null"})]
+    if isinstance(schema.get("type"), list) and len(schema["type"]) == 1:
+        [schema["type"]] = schema["type"]
+    if len(schema.get("oneOf", ())) == 1:
+        [only] = schema.pop("oneOf")
+        schema = only | schema
+    kept = {name: given[name] for name in ("name", "in", "required", "description") if name in given}
+    return kept | {"schema": schema}
+
+
+def _statuses(path: str, method: str, handler: HTTPRouteHandler) -> set[int]:
+    """The errors that a route can answer with."""
+    found = {400, 405, 431, 500, 503}
+    if handler.opt["scope"]:
+        found |= {401, 403}
+    if "{" in path:
+        found |= {404}
+    if handler.opt.get("body"):
+        found |= {413, 415}
+    if method == "post":
+        found |= {409}
+    return found | set(handler.opt.get("errors", ()))
+
+
+def _error(status: int) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/json": {"schema": _ref(ErrorBody)}},
+    }
+    if status in (429, 503):
+        answer["headers"] = WAIT
+    return answer
+
+
+def _bodies(handler: HTTPRouteHandler) -> list[Any]:
+    body = handler.opt.get("body")
+    return [body] if body is not None else []
+
+
+def _answers(handler: HTTPRouteHandler) -> list[Any]:
+    """The struct that a handler answers with, if it is one."""
+    annotation = handler.parsed_fn_signature.return_type.annotation
+    if get_origin(annotation) is Response:
+        [annotation] = get_args(annotation)
+    kind = get_origin(annotation) or annotation
+    return [annotation] if isinstance(kind, type) and issubclass(kind, Struct) else []
+
+
+def _ref(kind: Any) -> dict[str, Any]:
+    [schema], _ = msgspec.json.schema_components([kind], ref_template=REF)
+    return schema

@@ -1,0 +1,105 @@
+"""The tunings: created, read, listed, cancelled, paused and resumed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, delete, get, post
+from litestar.params import FromPath, QueryParameter
+
+from app.api import reading
+from app.api.creation import create_tuning
+from app.api.decisions import decided, idempotency_key
+from app.api.past import as_it_was
+from app.api.requests import After, Limit, json_object, read_fields
+from app.api.schemas.pages import Page, page
+from app.api.schemas.tunings import MetadataFilter, TuningJob, TuningRequest, tuning_view
+from app.api.session import Authenticated, Session
+from app.domain.tunings import TUNINGS, CancelTuning, PauseTuning, ResumeTuning, Status, Tuning
+
+
+@post(
+    "/v1/tunings.create",
+    operation_id="createTuning",
+    scope="write",
+    body=TuningRequest,
+    answers=(202,),
+    errors=(429,),
+)
+async def create(request: Request[Any, Any, Any], session: Authenticated) -> Response[TuningJob]:
+    """Create a tuning: 201 with it, or 202 when it is accepted and not to be seen yet."""
+    body, body_hash = await json_object(request)
+    values, faults = read_fields(TuningRequest, body)
+    made = await create_tuning(session, values, faults, body_hash, idempotency_key(request))
+    tuning = made.found.tuning
+    headers = made.headers | {"location": f"/v1/tunings.get/{tuning.id}"}
+    view = tuning_view(tuning, made.found.version, made.found.told)
+    return Response(view, status_code=201 if made.seen else 202, headers=headers)
+
+
+@get("/v1/tunings.get/{id:str}", operation_id="getTuning", scope="read")
+async def retrieve(
+    session: Authenticated,
+    id: FromPath[str],
+    as_of_version: Annotated[
+        int | None, QueryParameter(ge=1, le=2**31 - 1, description="As it was at this version.")
+    ] = None,
+    as_of: Annotated[
+        str | None, QueryParameter(description="As it was at this time: Unix seconds or RFC 3339.")
+    ] = None,
+) -> TuningJob:
+    """One tuning as it is, or as it was."""
+    if as_of_version is not None or as_of is not None:
+        return await as_it_was(session, id, as_of_version, as_of)
+    found = await reading.the_tuning(session, id)
+    return tuning_view(found.tuning, found.version, found.told)
+
+
+@get("/v1/tunings.list", operation_id="listTunings", scope="read", deep_query=MetadataFilter)
+async def list_tunings(
+    request: Request[Any, Any, Any],
+    session: Authenticated,
+    limit: Limit = 20,
+    after: After = None,
+    status: Annotated[Status | None, QueryParameter(description="Only these.")] = None,
+) -> Page[TuningJob]:
+    """The account's tunings, newest first; `metadata[k]=v` narrows them."""
+    found = await reading.list_tunings(
+        session,
+        limit=limit,
+        after=after,
+        status=status,
+        metadata=reading.metadata_filter(request.query_params),
+    )
+    return page([tuning_view(each.tuning, each.version, each.told) for each in found], limit)
+
+
+@delete("/v1/tunings.cancel/{id:str}", status_code=200, operation_id="cancelTuning", scope="write")
+async def cancel(session: Authenticated, id: FromPath[str]) -> Response[TuningJob]:
+    """End a tuning at once; one that is cancelled already stays so."""
+    return await _changed(session, id, CancelTuning())
+
+
+@post("/v1/tunings.pause/{id:str}", status_code=200, operation_id="pauseTuning", scope="write")
+async def pause(session: Authenticated, id: FromPath[str]) -> Response[TuningJob]:
+    """Bring a running tuning to rest at a checkpoint and free its devices; one that rests stays so."""
+    return await _changed(session, id, PauseTuning())
+
+
+@post("/v1/tunings.resume/{id:str}", status_code=200, operation_id="resumeTuning", scope="write")
+async def resume(session: Authenticated, id: FromPath[str]) -> Response[TuningJob]:
+    """Let a paused tuning go on from its last checkpoint."""
+    return await _changed(session, id, ResumeTuning())
+
+
+async def _changed(
+    session: Session, id: str, command: CancelTuning | PauseTuning | ResumeTuning
+) -> Response[TuningJob]:
+    await reading.the_tuning(session, id)
+    reply, seen = await decided(session, TUNINGS, id, command, certain=True)
+    tuning = msgspec.json.decode(reply.state, type=Tuning)
+    return Response(tuning_view(tuning, reply.version), status_code=200 if seen else 202)
+
+
+ROUTES = [create, retrieve, list_tunings, cancel, pause, resume]

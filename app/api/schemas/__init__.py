@@ -1,0 +1,1 @@
+"""What the api takes and gives, field by field, and how it is made of the domain's states."""

@@ -1,0 +1,111 @@
+"""How a tuning's events look from outside."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
+
+from app.api.schemas.pages import seconds
+from app.api.schemas.tunings import failure_view
+from app.domain.tunings import (
+    TUNINGS,
+    AttemptLost,
+    Cancelled,
+    CheckpointSaved,
+    Created,
+    Dispatched,
+    EpochCompleted,
+    Failed,
+    Paused,
+    PauseRequested,
+    Resumed,
+    Started,
+    Succeeded,
+)
+
+OF_CREATED = ("hyperparameters", "method", "suffix", "metadata", "seed", "priority")
+OF_CHECKPOINT = ("step", "epoch", "batch", "bytes", "sha256")
+
+Told = tuple[Literal["info", "warn", "error"], str, dict[str, Any]]
+
+
+class TuningEvent(Struct, frozen=True, kw_only=True):
+    """Something that happened to a tuning; its id is the same on Kafka, SSE and webhooks."""
+
+    id: Annotated[str, Meta(description="`<tuning id>:<version>`.")]
+    object: Literal["tuning.event"] = "tuning.event"
+    type: Annotated[str, Meta(description="`created`, `started`, `epoch_completed`, …")]
+    version: Annotated[int, Meta(description="From 1, without a gap.")]
+    attempt: int | None
+    created_at: Annotated[int | None, Meta(description="Unix seconds.")]
+    message: Annotated[str, Meta(description="What happened, as a sentence.")]
+    level: Literal["info", "warn", "error"]
+    data: Annotated[dict[str, Any], Meta(description="What belongs to this type of event.")]
+
+
+def event_view(id: str, version: int, at: datetime, event: Any) -> TuningEvent:
+    """The event object."""
+    level, message, data = _told(event)
+    attempt = getattr(event, "attempt", None)
+    return TuningEvent(
+        id=f"{id}:{version}",
+        type=TUNINGS.wire_type(event).split(".")[2],
+        version=version,
+        attempt=getattr(attempt, "number", attempt),
+        created_at=seconds(at),
+        message=message,
+        level=level,
+        data=data,
+    )
+
+
+def _told(event: Any) -> Told:
+    """Level, sentence and data of an event."""
+    match event:
+        case Created():
+            data = {name: getattr(event, name) for name in OF_CREATED} | {
+                "model": event.model.id,
+                "training_file": event.training_file.id,
+                "validation_file": event.validation_file.id if event.validation_file else None,
+            }
+            return "info", "the tuning was created", data
+        case Dispatched(attempt=attempt):
+            return (
+                "info",
+                f"attempt {attempt.number} was given to worker {attempt.worker}",
+                {"worker": attempt.worker, "slot": attempt.slot},
+            )
+        case Started():
+            return "info", "training has started", {}
+        case EpochCompleted(result=result):
+            evaluated = "" if result.eval_loss is None else f", evaluation loss {result.eval_loss:.4f}"
+            told = f"epoch {result.epoch} is complete: training loss {result.train_loss:.4f}{evaluated}"
+            return "info", told, asdict(result)
+        case CheckpointSaved(checkpoint=checkpoint):
+            data = {name: getattr(checkpoint, name) for name in OF_CHECKPOINT}
+            return "info", f"a checkpoint was saved after step {checkpoint.step}", data
+        case AttemptLost(attempt=number, reason=reason):
+            return "warn", f"attempt {number} was lost ({reason})", {"reason": reason}
+        case PauseRequested():
+            return "info", "a pause was asked for", {}
+        case Paused():
+            return "info", "the tuning is paused; its devices are free", {}
+        case Resumed():
+            return "info", "the tuning goes on", {}
+        case Succeeded():
+            data = {
+                "fine_tuned_model": event.fine_tuned_model,
+                "train_loss": event.train_loss,
+                "eval_loss": event.eval_loss,
+                "trained_tokens": event.trained_tokens,
+                "result_files": [file.id for file in event.result_files],
+            }
+            return "info", f"the adapter is ready: {event.fine_tuned_model}", data
+        case Failed(failure=failure):
+            return "error", failure.message, {"error": failure_view(failure)}
+        case Cancelled():
+            return "info", "the tuning was cancelled", {}
+    raise TypeError(f"not an event of tunings: {event!r}")

@@ -1,0 +1,57 @@
+"""How models look from outside."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from app.api.schemas.pages import seconds
+from app.domain.models import BaseModel
+
+
+class ModelObject(Struct, frozen=True, kw_only=True):
+    """A base model that can be tuned, or one that a tuning made."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: Annotated[int | None, Meta(description="Unix seconds.")]
+    owned_by: Annotated[str, Meta(description="`tunesmith` for base models, else the account.")]
+    context_length: Annotated[int | None, Meta(description="Tokens; base models.")] = None
+    parameters: Annotated[int | None, Meta(description="Numbers in the weights; base models.")] = None
+    license: Annotated[str | None, Meta(description="Base models.")] = None
+    revision: Annotated[str | None, Meta(description="The exact weights; base models.")] = None
+    base_model: Annotated[str | None, Meta(description="What was tuned; tuned models.")] = None
+    tuning: Annotated[str | None, Meta(description="Id of the tuning that made it; tuned models.")] = None
+
+
+class ModelList(Struct, frozen=True, kw_only=True):
+    """Every model, in one page."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelObject]
+    has_more: Literal[False] = False
+
+
+def base_model_view(model: BaseModel) -> ModelObject:
+    """The model object of a base model."""
+    return ModelObject(
+        id=model.id,
+        created=seconds(model.created_at),
+        owned_by="tunesmith",
+        context_length=model.context_length,
+        parameters=model.parameters,
+        license=model.license,
+        revision=model.revision,
+    )
+
+
+def tuned_model_view(row: Any) -> ModelObject:
+    """The model object of a fine-tuned model, from its row."""
+    return ModelObject(
+        id=row["id"],
+        created=seconds(row["created_at"]),
+        owned_by=row["account_id"],
+        base_model=row["base"],
+        tuning=row["tuning_id"],
+    )

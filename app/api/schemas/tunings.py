@@ -1,0 +1,201 @@
+"""How tunings look from outside, and what a create may say."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from app.api.schemas.pages import seconds
+from app.domain.hyperparameters import Hyperparameters
+from app.domain.tunings import Failure, Status, Tuning
+from app.log.metrics import Step
+
+Text = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
+MetadataValue = Annotated[str, Meta(max_length=512, pattern=r"^[^\x00]*$")]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)]
+Suffix = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
+Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Priority = Annotated[int, Meta(ge=-100, le=100, description="Higher starts first.")]
+
+
+class TuningRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tuning to create."""
+
+    model: Annotated[Text, Meta(description="Id of a base model, from /v1/models.")]
+    training_file: Annotated[Text, Meta(description="Id of an uploaded file.")]
+    validation_file: Annotated[Text | None, Meta(description="Id of another, for the loss per epoch.")] = None
+    hyperparameters: Annotated[
+        dict[str, Any] | None, Meta(description="What to set; the rest is chosen.")
+    ] = None
+    method: Annotated[Literal["supervised"], Meta(description="How to train.")] = "supervised"
+    suffix: Annotated[Suffix | None, Meta(description="Part of the tuned model's name.")] = None
+    metadata: Annotated[Metadata | None, Meta(description="Up to 16 pairs of your own.")] = None
+    seed: Annotated[Seed | None, Meta(description="For a run that can be repeated; else chosen.")] = None
+    priority: Priority = 0
+
+
+class MetadataFilter(Struct, frozen=True):
+    """Query parameters `metadata[k]=v`: only tunings with all of these pairs."""
+
+    metadata: dict[str, str] = {}
+
+
+class QueuePosition(Struct, frozen=True):
+    """Where a waiting tuning stands."""
+
+    position: Annotated[int | None, Meta(description="1 is next.")]
+    estimated_start: Annotated[int | None, Meta(description="Unix seconds.")]
+
+
+class TuningMetrics(Struct, frozen=True, kw_only=True):
+    """How far a tuning has come. Losses are in nats per token."""
+
+    train_loss: float | None
+    eval_loss: Annotated[float | None, Meta(description="Null without a validation file.")]
+    current_epoch: Annotated[int, Meta(description="Complete epochs.")]
+    total_epochs: int
+    progress: Annotated[float, Meta(description="From 0 to 1.")]
+    step: int | None
+    total_steps: int | None
+    tokens_per_second: float | None
+    seconds_left: float | None
+    trained_tokens: int | None
+
+
+class TuningError(Struct, frozen=True):
+    """Why a tuning failed."""
+
+    type: Annotated[
+        Literal["invalid_request_error", "server_error"],
+        Meta(description="Whose fault it was: the request's or the service's."),
+    ]
+    code: str
+    message: Annotated[str, Meta(description="What happened and what to do.")]
+    param: str | None
+    retryable: Annotated[bool, Meta(description="Whether the same tuning may succeed if created again.")]
+
+
+class TuningJob(Struct, frozen=True, kw_only=True):
+    """A tuning."""
+
+    id: str
+    object: Literal["tuning.job"] = "tuning.job"
+    model: Annotated[str, Meta(description="The base model.")]
+    status: Status
+    phase: Annotated[
+        str | None,
+        Meta(
+            description="What happens inside the status: queued, assigned, loading, training, evaluating, "
+            "saving or recovering; null once the tuning has ended or rests."
+        ),
+    ]
+    created_at: Annotated[int | None, Meta(description="Unix seconds.")]
+    started_at: Annotated[int | None, Meta(description="Unix seconds.")]
+    finished_at: Annotated[int | None, Meta(description="Unix seconds.")]
+    training_file: str
+    validation_file: str | None
+    hyperparameters: Annotated[Hyperparameters, Meta(description='As resolved: no `"auto"` is left.')]
+    method: str
+    suffix: str | None
+    metadata: dict[str, str]
+    seed: int
+    priority: int
+    queue: Annotated[QueuePosition | None, Meta(description="While it waits.")]
+    attempt: Annotated[int | None, Meta(description="Number of the newest attempt.")]
+    version: Annotated[int, Meta(description="Number of the newest event.")]
+    metrics: Annotated[TuningMetrics | None, Meta(description="Null before the first report.")]
+    result_files: Annotated[list[str], Meta(description="Ids of the files that it made.")]
+    fine_tuned_model: Annotated[str | None, Meta(description="Once it succeeded.")]
+    error: Annotated[TuningError | None, Meta(description="Once it failed.")]
+
+
+class Progress(Struct, frozen=True):
+    """What is told of a tuning beside its events; `attempt` is the one whose `phase` it is."""
+
+    phase: str | None = None
+    attempt: int | None = None
+    last_step: Step | None = None
+    position: int | None = None
+    estimated_start: datetime | None = None
+
+
+NOTHING_TOLD = Progress()
+
+
+def tuning_view(tuning: Tuning, version: int, told: Progress = NOTHING_TOLD) -> TuningJob:
+    """The tuning object."""
+    waits = tuning.status == "pending" and tuning.attempt is None and told.position is not None
+    return TuningJob(
+        id=tuning.id,
+        model=tuning.model.id,
+        status=tuning.status,
+        phase=shown_phase(tuning, told.phase, told.attempt),
+        created_at=seconds(tuning.created_at),
+        started_at=seconds(tuning.started_at),
+        finished_at=seconds(tuning.finished_at),
+        training_file=tuning.training_file.id,
+        validation_file=tuning.validation_file.id if tuning.validation_file else None,
+        hyperparameters=tuning.hyperparameters,
+        method=tuning.method,
+        suffix=tuning.suffix,
+        metadata=tuning.metadata,
+        seed=tuning.seed,
+        priority=tuning.priority,
+        queue=QueuePosition(told.position, seconds(told.estimated_start)) if waits else None,
+        attempt=tuning.attempts or None,
+        version=version,
+        metrics=_metrics(tuning, told.last_step),
+        result_files=[file.id for file in tuning.result_files],
+        fine_tuned_model=tuning.fine_tuned_model,
+        error=failure_view(tuning.failure) if tuning.failure else None,
+    )
+
+
+def failure_view(failure: Failure) -> TuningError:
+    """Why a tuning failed."""
+    return TuningError(
+        type="invalid_request_error" if failure.blame == "user" else "server_error",
+        code=failure.code,
+        message=failure.message,
+        param=failure.param,
+        retryable=failure.retryable,
+    )
+
+
+def shown_phase(tuning: Tuning, phase: str | None, phase_attempt: int | None) -> str | None:
+    """What happens inside the status; None once it has ended, or rests."""
+    if tuning.ended or tuning.status == "paused":
+        return None
+    if tuning.attempt is None:
+        return "recovering" if tuning.status == "running" else "queued"
+    if phase is not None and phase_attempt == tuning.attempt.number:
+        return phase
+    return "loading" if tuning.status == "running" else "assigned"
+
+
+def _metrics(tuning: Tuning, last: Step | None) -> TuningMetrics | None:
+    if last is None and not tuning.epochs:
+        return None
+    total = tuning.hyperparameters.epochs
+    live = last is not None and not tuning.ended
+    if tuning.status == "succeeded":
+        progress = 1.0
+    elif last is not None:
+        progress = last.step / last.total_steps
+    else:
+        progress = len(tuning.epochs) / total
+    return TuningMetrics(
+        train_loss=last.loss if live and last else tuning.train_loss,
+        eval_loss=tuning.eval_loss,
+        current_epoch=len(tuning.epochs),
+        total_epochs=total,
+        progress=round(progress, 4),
+        step=last.step if last else None,
+        total_steps=last.total_steps if last else None,
+        tokens_per_second=last.tokens_per_second if live and last else None,
+        seconds_left=last.seconds_left if live and last else None,
+        trained_tokens=tuning.trained_tokens,
+    )
