@@ -56,6 +56,7 @@ check-sdk: install-dev
 .PHONY: check-contracts
 check-contracts: install-dev
 	$(BIN)/python -m scripts.asyncapi --check
+	$(BIN)/python -m scripts.openapi --check
 
 .PHONY: check-deployment
 check-deployment: install-dev
@@ -85,8 +86,9 @@ test-cluster: install-dev ## three brokers, killed one by one and two by two, in
 	FAULTS=every $(BIN)/python -m pytest tests/cluster $(ARGS)
 
 .PHONY: contracts
-contracts: install-dev ## write infra/kafka/asyncapi.yaml and the golden bytes of what is new
+contracts: install-dev ## write infra/kafka/asyncapi.yaml, infra/openapi.yaml and the golden bytes of what is new
 	$(BIN)/python -m scripts.asyncapi
+	$(BIN)/python -m scripts.openapi
 	$(BIN)/python -m tests.contract.golden
 
 .PHONY: bench

@@ -26,6 +26,7 @@ IDEMPOTENCY_KEY = {
     "description": "Repeated with the same body, it is answered as the first time; with another, 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
+BYTES = {"type": "string", "format": "binary"}
 WAIT = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
 
 
@@ -33,13 +34,17 @@ def document(app: Litestar) -> dict[str, Any]:
     """The whole document, as JSON takes it."""
     made: dict[str, Any] = app.openapi_schema.to_schema()
     kinds: list[Any] = [ErrorBody]
+    statuses: set[int] = set()
     for path, method, handler in _operations(app):
         operation = made["paths"][path][method]
         kinds += [*_bodies(handler), *_answers(handler)]
+        statuses |= _statuses(path, method, handler)
         _complete(operation, path, method, handler)
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
     made["components"] = {
-        "schemas": schemas,
+        # Through JSON, which turns defaults that are tuples into lists.
+        "schemas": msgspec.json.decode(msgspec.json.encode(schemas)),
+        "responses": _errors(statuses),
         "securitySchemes": {
             "key": {"type": "http", "scheme": "bearer", "description": "An API key, `sk-…`."}
         },
@@ -69,12 +74,7 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
         media = "multipart/form-data" if body is UploadForm else "application/json"
         operation["requestBody"] = {"required": True, "content": {media: {"schema": _ref(body)}}}
     parameters = [_parameter(each) for each in operation.get("parameters", [])]
-    if (deep := handler.opt.get("deep_query")) is not None:
-        for field in msgspec.structs.fields(deep):
-            schema = msgspec.json.schema(field.type)
-            parameters.append(
-                {"name": field.name, "in": "query", "style": "deepObject", "explode": True, "schema": schema}
-            )
+    parameters += _deep(handler)
     if method == "post":
         parameters.append(IDEMPOTENCY_KEY)
     if parameters:
@@ -86,6 +86,7 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
     responses = {status: response for status, response in operation["responses"].items() if int(status) < 400}
     for status, response in responses.items():
         for content in response.get("content", {}).values():
+            content["schema"] = content["schema"] or BYTES
             for answer in _answers(handler):
                 content["schema"] = _ref(answer)
         response["description"] = HTTPStatus(int(status)).phrase
@@ -93,8 +94,28 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
         responses[str(status)] = responses[str(handler.status_code)] | {
             "description": HTTPStatus(status).phrase
         }
-    responses |= {str(status): _error(status) for status in _statuses(path, method, handler)}
+    responses |= {
+        str(status): {"$ref": f"#/components/responses/{_name(status)}"}
+        for status in _statuses(path, method, handler)
+    }
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _deep(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
+    """Parameters of the form `name[key]=value`, of which the framework knows nothing."""
+    kind = handler.opt.get("deep_query")
+    if kind is None:
+        return []
+    told = {
+        "in": "query",
+        "description": kind.__doc__.strip(),
+        "style": "deepObject",
+        "explode": True,
+    }
+    return [
+        {"name": field.name, **told, "schema": msgspec.json.schema(field.type)}
+        for field in msgspec.structs.fields(kind)
+    ]
 
 
 def _parameter(given: dict[str, Any]) -> dict[str, Any]:
@@ -123,17 +144,24 @@ def _statuses(path: str, method: str, handler: HTTPRouteHandler) -> set[int]:
         found |= {413, 415}
     if method == "post":
         found |= {409}
-    return found | set(handler.opt.get("errors", ()))
+    return (found | set(handler.opt.get("errors", ()))) - set(handler.opt.get("answers", ()))
 
 
-def _error(status: int) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "description": HTTPStatus(status).phrase,
-        "content": {"application/json": {"schema": _ref(ErrorBody)}},
-    }
-    if status in (429, 503):
-        answer["headers"] = WAIT
-    return answer
+def _errors(statuses: set[int]) -> dict[str, Any]:
+    """The answers that operations refer to."""
+    answers: dict[str, Any] = {}
+    for status in sorted(statuses):
+        answers[_name(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/json": {"schema": _ref(ErrorBody)}},
+        }
+        if status in (429, 503):
+            answers[_name(status)]["headers"] = WAIT
+    return answers
+
+
+def _name(status: int) -> str:
+    return HTTPStatus(status).phrase.replace(" ", "")
 
 
 def _bodies(handler: HTTPRouteHandler) -> list[Any]:

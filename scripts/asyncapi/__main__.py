@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from scripts.asyncapi.changes import changes
+from scripts.asyncapi.changes import ADVICE, changes
 from scripts.asyncapi.document import document
+from scripts.readable import readable
 
 PATH = Path(__file__).parents[2] / "infra" / "kafka" / "asyncapi.yaml"
 HEAD = (
@@ -21,21 +22,9 @@ HEAD = (
 )
 
 
-class Readable(yaml.SafeDumper):
-    """Texts of several lines as such."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
-
-
-Readable.add_representer(str, _text)
-
-
 def text_of(found: dict[str, Any]) -> str:
     """The document as it lies in the repository."""
-    return HEAD + yaml.dump(found, Dumper=Readable, sort_keys=False, allow_unicode=True, width=110)
+    return HEAD + readable(found)
 
 
 def main() -> int:
@@ -49,8 +38,11 @@ def main() -> int:
     if PATH.read_text() == text_of(today):
         print(f"{PATH.name} is current: {counts}")
         return 0
-    for change in changes(yaml.safe_load(PATH.read_text()), today):
+    found = changes(yaml.safe_load(PATH.read_text()), today)
+    for change in found:
         print(f"{PATH.name}: {change}")
+    if any(change.breaking for change in found):
+        print(f"{PATH.name}: {ADVICE}")
     print(f"{PATH.name} is stale: run `python -m scripts.asyncapi`, and commit what it writes")
     return 1
 

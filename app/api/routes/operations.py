@@ -12,8 +12,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app.api.edge import LATENCY
+from app.api.errors import RETRY_AFTER_SECONDS
 from app.api.fleet import Fleet
 from app.api.openapi import document
+from app.api.schemas.health import Health, Liveness
 from app.api.service import Service
 
 CHECKED_WITHIN = 3.0
@@ -27,13 +29,13 @@ async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 @get("/livez", operation_id="livez", scope=None)
-async def livez() -> dict[str, str]:
+async def livez() -> Liveness:
     """This process answers."""
-    return {"api": "ok"}
+    return Liveness()
 
 
-@get("/health", operation_id="health", scope=None)
-async def health(request: Request[Any, Any, Any]) -> Response[Any]:
+@get("/health", operation_id="health", scope=None, answers=(503,))
+async def health(request: Request[Any, Any, Any]) -> Response[Health]:
     """Whether everything this service stands on answers a real request: 200, or 503."""
     service: Service = request.app.state.service
     fleet: Fleet = request.app.state.fleet
@@ -50,11 +52,15 @@ async def health(request: Request[Any, Any, Any]) -> Response[Any]:
         zip(checks, await asyncio.gather(*(_checked(check) for check in checks.values())), strict=True)
     )
     living = fleet.living()
-    found["gpu"] = "ok" if living else "error: no trainer worker lives"
-    devices = sorted({slot.device.kind for heartbeat in living for slot in heartbeat.slots})
-    status = 200 if all(value == "ok" for value in found.values()) else 503
-    headers = {"retry-after": "2"} if status == 503 else {}
-    return Response({"api": "ok"} | found | {"devices": devices}, status_code=status, headers=headers)
+    living = fleet.living()
+    told = Health(
+        **found,
+        gpu="ok" if living else "error: no trainer worker lives",
+        devices=sorted({slot.device.kind for heartbeat in living for slot in heartbeat.slots}),
+    )
+    if told.ok:
+        return Response(told)
+    return Response(told, status_code=503, headers={"retry-after": str(RETRY_AFTER_SECONDS)})
 
 
 async def _checked(check: Callable[[], Awaitable[None]]) -> str:

@@ -29,6 +29,7 @@ from app.projections import read_model
 from app.reactors.serve import serve as react
 from app.settings import Settings
 from app.storage.store import Store
+from tests.conforming import conforms
 
 MODEL = next(iter(CATALOGUE))
 ROW = b'{"messages": [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]}\n'
@@ -47,9 +48,15 @@ class Running(Struct, frozen=True):
     key: str
 
     def client(self, key: str | None = None) -> httpx.AsyncClient:
-        """A client with a key; the service's own account's unless another is given."""
+        """A client with a key, the service's own account's unless another is given.
+
+        Whatever it is answered is held against the OpenAPI document.
+        """
         return httpx.AsyncClient(
-            base_url=self.url, headers={"authorization": f"Bearer {key or self.key}"}, timeout=60
+            base_url=self.url,
+            headers={"authorization": f"Bearer {key or self.key}"},
+            event_hooks={"response": [conforms]},
+            timeout=60,
         )
 
     async def send(self, stream: str, id: str, body: Any, *, actor: str = "system:test") -> None:
