@@ -18,6 +18,7 @@ from app.api.commands import Commands
 from app.api.edge import edge
 from app.api.errors import HANDLERS
 from app.api.fleet import Fleet
+from app.api.known import Known
 from app.api.routes import adapters, docs, events, files, metrics, models, operations, tunings
 from app.api.service import Service
 from app.api.session import authenticate, session_of
@@ -82,11 +83,12 @@ async def serve(
             server_settings={"search_path": "read"},
             reset=_as_it_is,
         ) as pool:
-            commands, fleet = Commands(log, dsn, pool), Fleet(settings.lease_seconds)
+            known = Known(pool)
+            commands, fleet = Commands(log, dsn, pool, known), Fleet(settings.lease_seconds)
             await commands.start()
             following = asyncio.create_task(fleet.follow(log))
             try:
-                app = create_app(Service(settings, pool, Keys(pool), store, commands), fleet, log)
+                app = create_app(Service(settings, pool, Keys(pool), known, store, commands), fleet, log)
                 await _answer(app, listening, settings.drain_seconds, stop, lambda: on_listening(address))
             finally:
                 following.cancel()

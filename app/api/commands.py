@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from app.api.known import Known
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.codec import Reply, command_record
@@ -47,8 +48,8 @@ class Watch:
 class Commands:
     """One api process's way to the log: a writer, a reader of all replies, a listener to the read model."""
 
-    def __init__(self, log: Log, dsn: str, pool: asyncpg.Pool) -> None:
-        self._log, self._dsn, self._pool = log, dsn, pool
+    def __init__(self, log: Log, dsn: str, pool: asyncpg.Pool, known: Known) -> None:
+        self._log, self._dsn, self._pool, self._known = log, dsn, pool, known
         self._sender = Sender(log)
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         self._watches: dict[str, set[Watch]] = {}
@@ -160,6 +161,7 @@ class Commands:
     async def _listen(self) -> asyncpg.Connection:
         connection = await asyncpg.connect(self._dsn)
         await connection.add_listener(CHANNEL, self._on_applied)
+        self._known.heard = True
         return connection
 
     async def _keep_listening(self, connection: asyncpg.Connection) -> None:
@@ -169,6 +171,8 @@ class Commands:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
                 await lost.wait()
+                self._known.heard = False
+                self._known.forget_all()
                 while connection.is_closed():
                     await asyncio.sleep(PAUSE_AFTER_ERROR)
                     with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -179,6 +183,7 @@ class Commands:
 
     def _on_applied(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         if payload == "*":
+            self._known.forget_all()
             for watches in self._watches.values():
                 for watch in watches:
                     watch.unsure = True
@@ -186,6 +191,7 @@ class Commands:
             return
         for applied in str(payload).split():
             id, _, version = applied.rpartition(":")
+            self._known.forget(id)
             for watch in self._watches.get(id, ()):
                 if version.isdecimal():
                     watch.version = max(watch.version, int(version))

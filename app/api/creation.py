@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -24,13 +25,6 @@ from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.ids import derive_id
 from app.domain.models import BaseModel
 from app.domain.tunings import TUNINGS, CreateTuning, FileRef, ModelRef, Tuning
-
-NAMED = """
-SELECT
-    (SELECT state FROM models WHERE id = $1 AND NOT archived) AS model,
-    (SELECT state FROM files WHERE id = $2 AND account_id = $4) AS training_file,
-    (SELECT state FROM files WHERE id = $3 AND account_id = $4) AS validation_file
-"""
 
 logger = structlog.get_logger("api")
 
@@ -79,10 +73,10 @@ async def _command(
     """The command that a request means, every reference resolved. Raises `ApiError` with every fault."""
     faults = list(faults)
     names = [values.get(name) for name in ("model", "training_file", "validation_file")]
-    [named] = await session.service.pool.fetch(NAMED, *names, session.caller.account_id)
-    model = await _model(session, names[0], named["model"], faults)
-    training = _file(names[1], named["training_file"], "training_file", faults)
-    validation = _file(names[2], named["validation_file"], "validation_file", faults)
+    states = await session.service.known.states(name for name in names if name is not None)
+    model = await _model(session, names[0], states, faults)
+    training = _file(session, names[1], states, "training_file", faults)
+    validation = _file(session, names[2], states, "validation_file", faults)
     resolved = resolve(
         values.get("hyperparameters") or {},
         rows=training.rows if training else 1,
@@ -109,11 +103,12 @@ async def _command(
 
 
 async def _model(
-    session: Session, id: str | None, state: str | None, faults: list[RequestFault]
+    session: Session, id: str | None, states: Mapping[str, File | BaseModel], faults: list[RequestFault]
 ) -> BaseModel | None:
     if id is None:
         return None
-    if state is None:
+    model = states.get(id)
+    if not isinstance(model, BaseModel) or model.archived:
         known = await session.service.pool.fetch(
             "SELECT id FROM models WHERE NOT archived ORDER BY id LIMIT 20"
         )
@@ -122,14 +117,20 @@ async def _model(
             RequestFault("model", f"there is no base model {id!r}; there are: {names}", "model_not_found")
         )
         return None
-    return msgspec.json.decode(state, type=BaseModel)
+    return model
 
 
-def _file(id: str | None, state: str | None, param: str, faults: list[RequestFault]) -> FileRef | None:
+def _file(
+    session: Session,
+    id: str | None,
+    states: Mapping[str, File | BaseModel],
+    param: str,
+    faults: list[RequestFault],
+) -> FileRef | None:
     if id is None:
         return None
-    file = msgspec.json.decode(state, type=File) if state else None
-    if file is None or file.status == "deleted":
+    file = states.get(id)
+    if not isinstance(file, File) or file.account_id != session.caller.account_id or file.status == "deleted":
         faults.append(RequestFault(param, f"Invalid {param}: file {id!r} not found", "file_not_found"))
     elif file.status == "uploaded":
         faults.append(

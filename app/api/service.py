@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from app.api.auth import Keys
 from app.api.commands import Commands
+from app.api.known import Known
 from app.settings import Settings
 from app.storage.store import Store
 
@@ -17,5 +18,6 @@ class Service(Struct, frozen=True):
     settings: Settings
     pool: asyncpg.Pool
     keys: Keys
+    known: Known
     store: Store
     commands: Commands

@@ -54,7 +54,9 @@ async def health(request: Request[Any, Any, Any]) -> Response[Health]:
     living = fleet.living()
     living = fleet.living()
     told = Health(
-        **found,
+        database=found["database"],
+        kafka=found["kafka"],
+        storage=found["storage"],
         gpu="ok" if living else "error: no trainer worker lives",
         devices=sorted({slot.device.kind for heartbeat in living for slot in heartbeat.slots}),
     )
