@@ -13,7 +13,7 @@ from app.domain.decider import Decider
 from app.log import bounds, topics
 from app.log.aggregates import Aggregate, state_record
 from app.log.codec import encode, read_event
-from app.log.port import Log, LogError, Partition, Start, TransactionalWriter, read_from
+from app.log.port import Log, LogError, Partition, Start, TransactionalWriter, batches_from
 
 logger = structlog.get_logger("command_handler")
 
@@ -51,10 +51,11 @@ async def _folded(
     """Version, chain and state of each of these aggregates."""
     found: dict[str, tuple[int, str, Any]] = {}
     events = Partition(topics.events(decider.stream), index)
-    async for received in read_from(log, {events: Start.FIRST}):
-        if received.key in ids:
-            event = read_event(decider, received)
-            _, _, before = found.get(event.aggregate_id, (0, "", None))
-            state = decider.evolve(before, event.body, event.recorded)
-            found[event.aggregate_id] = (event.version, event.chain, state)
+    async for batch in batches_from(log, {events: Start.FIRST}):
+        for received in batch:
+            if received.key in ids:
+                event = read_event(decider, received)
+                _, _, before = found.get(event.aggregate_id, (0, "", None))
+                state = decider.evolve(before, event.body, event.recorded)
+                found[event.aggregate_id] = (event.version, event.chain, state)
     return found

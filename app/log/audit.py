@@ -30,7 +30,7 @@ from app.log.codec import (
     read_event,
     where,
 )
-from app.log.port import Log, Partition, Received, all_partitions, begins_of, ends_of, read_all
+from app.log.port import Log, Partition, Received, all_partitions, batches_of, begins_of, ends_of
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 A_TRANSACTION = timedelta(milliseconds=bounds.TRANSACTION_TIMEOUT_MS)
@@ -114,11 +114,12 @@ async def audit(log: Log, deciders: Iterable[Decider], copies: Mapping[str, list
                 accepted |= dict.fromkeys(kept.accepted, f"was accepted by {kept.id}")
         auditor = Auditor(decider, [states, *copies.get(decider.stream, [])], wrong)
         count = 0
-        async for received in read_all(log, topics.events(decider.stream)):
-            count += 1
-            event = auditor.take(received)
-            if event is not None and received.at >= replies.since(received.partition.number):
-                accepted.setdefault(event.causation_id, f"made {event.id}")
+        async for batch in batches_of(log, topics.events(decider.stream)):
+            count += len(batch)
+            for received in batch:
+                event = auditor.take(received)
+                if event is not None and received.at >= replies.since(received.partition.number):
+                    accepted.setdefault(event.causation_id, f"made {event.id}")
         auditor.finish()
         events, aggregates = events + count, aggregates + len(auditor.folded)
     # Replies that came while the events were read belong to some of them.
@@ -220,13 +221,14 @@ class Auditor:
 async def _states(log: Log, decider: Decider, known_to: Mapping[Partition, int]) -> Copy:
     """What the state topic keeps: of each aggregate the last record, the others are decoded by nobody."""
     last: dict[str, Received] = {}
-    async for received in read_all(log, topics.state(decider.stream)):
-        if received.key is None or received.key.startswith("!"):
-            continue
-        if received.value is None:
-            last.pop(received.key, None)
-        else:
-            last[received.key] = received
+    async for batch in batches_of(log, topics.state(decider.stream)):
+        for received in batch:
+            if received.key is None or received.key.startswith("!"):
+                continue
+            if received.value is None:
+                last.pop(received.key, None)
+            else:
+                last[received.key] = received
     found: dict[str, Kept] = {}
     for key, received in last.items():
         found[key] = _kept(decider, key, received)
@@ -281,13 +283,14 @@ class Replies:
             # Of the transaction that it belongs to, others may have been too old.
             self._since = {one.number: LONG_HENCE if begin else LONG_AGO for one, begin in begins.items()}
         decoder = msgspec.json.Decoder(Answer)
-        async for received in read_all(log, topics.REPLIES, self._next):
-            number = received.partition.number
-            self._since[number] = min(self._since[number], received.at + A_TRANSACTION)
-            self._next[received.partition] = received.offset + 1
-            try:
-                answer = decoder.decode(received.value or b"")
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue  # its command is without an answer, and will be told
-            if answer.accepted and not answer.repeated:
-                self.accepting[answer.command_id] += 1
+        async for batch in batches_of(log, topics.REPLIES, self._next):
+            for received in batch:
+                number = received.partition.number
+                self._since[number] = min(self._since[number], received.at + A_TRANSACTION)
+                self._next[received.partition] = received.offset + 1
+                try:
+                    answer = decoder.decode(received.value or b"")
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    continue  # its command is without an answer, and will be told
+                if answer.accepted and not answer.repeated:
+                    self.accepting[answer.command_id] += 1

@@ -34,6 +34,9 @@ CHAINED = (
     "ce_actor",
 )
 
+MEASURED = b"%d:%b" * (len(CHAINED) + 2)
+ENVELOPE = frozenset((*CHAINED, "ce_chain"))
+
 JSON = ("content-type", b"application/json")
 
 encode = msgspec.json.Encoder().encode
@@ -169,42 +172,49 @@ def chain_hash(before: str, attributes: Headers, value: bytes) -> str:
 
 
 def _hash(before: str, chained: list[bytes], value: bytes) -> str:
-    parts = [before.encode(), *chained, value]
-    return hashlib.sha256(b"".join([b"%d:%b" % (len(part), part) for part in parts])).hexdigest()
+    parts: list[int | bytes] = [0] * (2 * len(CHAINED) + 4)
+    parts[1::2] = before.encode(), *chained, value
+    parts[0::2] = map(len, parts[1::2])  # type: ignore[arg-type]
+    return hashlib.sha256(MEASURED % tuple(parts)).hexdigest()
 
 
 def read_envelope(received: Received) -> Envelope:
     """What an event's headers say. Raises `Undecodable`."""
-    return Envelope(**_envelope(received))
+    return Envelope(*_envelope(received))
 
 
 def read_event(decider: Decider, received: Received) -> Event:
     """The event in a record. Raises `Undecodable`."""
     found = _envelope(received)
-    name = found["type"]
+    _, name, aggregate_id, *_ = found
     if (upcaster := UPCASTERS.get(name)) is not None:
         older = _body({name: upcaster.held}, name, received)
-        return Event(**found, body=upcasted(name, older, found["aggregate_id"]))
-    return Event(**found, body=_body(decider.events, name, received))
+        return Event(*found, upcasted(name, older, aggregate_id))
+    return Event(*found, _body(decider.events, name, received))
 
 
-def _envelope(received: Received) -> dict[str, Any]:
-    found = attributes(received, *CHAINED, "ce_chain")
+def _envelope(received: Received) -> tuple[str, str, str, int, datetime, str, str, str, str]:
+    """The fields of an `Envelope`, in their order: an audit reads millions."""
+    found = dict(received.headers)
+    if not found.keys() >= ENVELOPE:
+        missing = next(name for name in (*CHAINED, "ce_chain") if name not in found)
+        raise Undecodable(f"{where(received)} has no header {missing!r}")
     try:
-        version, at = int(found["ce_sequence"]), datetime.fromisoformat(found["ce_time"])
+        return (
+            found["ce_id"].decode(),
+            found["ce_type"].decode(),
+            found["ce_subject"].decode(),
+            int(found["ce_sequence"]),
+            datetime.fromisoformat(found["ce_time"].decode()),
+            found["ce_causationid"].decode(),
+            found["ce_correlationid"].decode(),
+            found["ce_actor"].decode(),
+            found["ce_chain"].decode(),
+        )
+    except UnicodeDecodeError as error:
+        raise Undecodable(f"{where(received)} has a header that is not UTF-8") from error
     except ValueError as error:
         raise Undecodable(f"{where(received)} has a header that cannot be read: {error}") from error
-    return {
-        "id": found["ce_id"],
-        "type": found["ce_type"],
-        "aggregate_id": found["ce_subject"],
-        "version": version,
-        "at": at,
-        "causation_id": found["ce_causationid"],
-        "correlation_id": found["ce_correlationid"],
-        "actor": found["ce_actor"],
-        "chain": found["ce_chain"],
-    }
 
 
 def reply_record(reply: Reply, *, noun: str, partition: int) -> Record:

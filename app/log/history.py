@@ -11,7 +11,7 @@ from msgspec import Struct
 from app.domain.decider import Decider, fold
 from app.log import topics
 from app.log.codec import Event, read_event
-from app.log.port import Log, read_all
+from app.log.port import Log, batches_of
 
 WITHIN_THE_SECOND = timedelta(microseconds=999_999)
 
@@ -32,7 +32,8 @@ async def history_of(log: Log, deciders: Iterable[Decider], id: str) -> tuple[De
     for decider in deciders:
         events = [
             read_event(decider, received)
-            async for received in read_all(log, topics.events(decider.stream))
+            async for batch in batches_of(log, topics.events(decider.stream))
+            for received in batch
             if received.key == id
         ]
         if events:

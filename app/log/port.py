@@ -211,20 +211,28 @@ async def read_all(
 
     `begin`: the offsets to begin at, where it is not the first record.
     """
+    async for batch in batches_of(log, topic, begin):
+        for received in batch:
+            yield received
+
+
+async def batches_of(
+    log: Log, topic: str, begin: Mapping[Partition, int] | None = None
+) -> AsyncIterator[list[Received]]:
+    """The same in batches as they come, for whoever has many to go through."""
     partitions = await all_partitions(log, topic)
     places = {partition: (begin or {}).get(partition, Start.FIRST) for partition in partitions}
-    async for received in read_from(log, places):
-        yield received
+    async for batch in batches_from(log, places):
+        yield batch
 
 
-async def read_from(log: Log, places: Mapping[Partition, int | Start]) -> AsyncIterator[Received]:
+async def batches_from(log: Log, places: Mapping[Partition, int | Start]) -> AsyncIterator[list[Received]]:
     """Every committed record of these partitions from there on, up to what is their end now."""
     reader = await log.reader(places, follows=False)
     try:
         ends = {partition: await reader.end(partition) for partition in places}
         while any([await reader.position(partition) < end for partition, end in ends.items()]):
-            for received in await reader.fetch(bounds.LARGEST_FETCH, bounds.POLL_SECONDS):
-                if received.offset < ends[received.partition]:
-                    yield received
+            batch = await reader.fetch(bounds.LARGEST_FETCH, bounds.POLL_SECONDS)
+            yield [received for received in batch if received.offset < ends[received.partition]]
     finally:
         await reader.close()
