@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
@@ -63,9 +64,11 @@ def topic_prefix() -> str:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    async with embedded_postgres(tmp_path_factory.mktemp("postgres")) as dsn:
-        yield dsn
+async def postgres_dsn() -> AsyncIterator[str]:
+    # Not in pytest's own folder: started by root beside this one, another pytest closes that to the server.
+    with tempfile.TemporaryDirectory(prefix="tunesmith-postgres-") as folder:
+        async with embedded_postgres(Path(folder)) as dsn:
+            yield dsn
 
 
 @pytest_asyncio.fixture
