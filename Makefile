@@ -52,6 +52,7 @@ check-rooms: install-dev
 .PHONY: check-sdk
 check-sdk: install-dev
 	$(BIN)/python scripts/unasync.py --check
+	$(BIN)/python -m scripts.hyperparameters --check
 
 .PHONY: check-contracts
 check-contracts: install-dev

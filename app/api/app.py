@@ -19,7 +19,7 @@ from app.api.edge import edge
 from app.api.errors import HANDLERS
 from app.api.fleet import Fleet
 from app.api.known import Known
-from app.api.routes import adapters, docs, events, files, metrics, models, operations, tunings
+from app.api.routes import adapters, docs, estimates, events, files, metrics, models, operations, tunings
 from app.api.service import Service
 from app.api.session import authenticate, session_of
 from app.api.wire import BoundedProtocol
@@ -42,6 +42,7 @@ def routed() -> Litestar:
     return Litestar(
         [
             *tunings.ROUTES,
+            *estimates.ROUTES,
             *events.ROUTES,
             *metrics.ROUTES,
             *adapters.ROUTES,

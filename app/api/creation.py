@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +25,12 @@ from app.domain.files import File
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.ids import derive_id
 from app.domain.models import BaseModel
-from app.domain.tunings import TUNINGS, CreateTuning, FileRef, ModelRef, Tuning
+from app.domain.tunings import TUNINGS, CreateTuning, FileRef, Method, ModelRef, Tuning, WarmStart
+
+TUNED_PREFIX = "ft:"
+EARLIER = """
+SELECT t.state FROM tuned_models m JOIN tunings t ON t.id = m.tuning_id WHERE m.id = $1 AND m.account_id = $2
+"""
 
 logger = structlog.get_logger("api")
 
@@ -44,13 +50,30 @@ async def create_tuning(
 
     With an Idempotency-Key, `key`, the same request makes the same tuning. Raises `ApiError`.
     """
+    return await _created(
+        session, lambda: command_of(session, values, faults, request_hash), request_hash, key
+    )
+
+
+async def rerun_tuning(session: Session, tuning: Tuning, key: str | None) -> Made:
+    """Create a tuning that repeats `tuning`: the same model, files, hyperparameters and seed.
+
+    With an Idempotency-Key, `key`, a repeat makes the same one. Raises `ApiError`.
+    """
+    request_hash = hashlib.sha256(f"rerun {tuning.id}".encode()).hexdigest()
+    return await _created(session, lambda: _command_again(session, tuning, request_hash), request_hash, key)
+
+
+async def _created(
+    session: Session, command: Callable[[], Awaitable[CreateTuning]], request_hash: str, key: str | None
+) -> Made:
     account_id = session.caller.account_id
     job_id = derive_id("job", account_id, key) if key else derive_id("job", uuid4().hex)
     if key is not None and (repeated := await _repeated(session, job_id, request_hash)) is not None:
         return repeated
-    command = await _command(session, values, faults, request_hash)
+    body = await command()
     headers = await take_create(session.service.pool, account_id, session.service.settings.creates_per_minute)
-    reply, seen = await decided(session, TUNINGS, job_id, command, certain=key is not None)
+    reply, seen = await decided(session, TUNINGS, job_id, body, certain=key is not None)
     tuning = msgspec.json.decode(reply.state, type=Tuning)
     logger.info("job_created", job_id=job_id, user_id=account_id, model=tuning.model.id)
     return Made(Found(tuning, reply.version, NOTHING_TOLD), seen, headers)
@@ -67,20 +90,28 @@ async def _repeated(session: Session, job_id: str, request_hash: str) -> Made | 
     return Made(found, True, {})
 
 
-async def _command(
-    session: Session, values: dict[str, Any], faults: list[RequestFault], request_hash: str
+async def command_of(
+    session: Session, values: dict[str, Any], faults: list[RequestFault], request_hash: str = ""
 ) -> CreateTuning:
     """The command that a request means, every reference resolved. Raises `ApiError` with every fault."""
     faults = list(faults)
+    method = values.get("method", "supervised")
     names = [values.get(name) for name in ("model", "training_file", "validation_file")]
-    states = await session.service.known.states(name for name in names if name is not None)
-    model = await _model(session, names[0], states, faults)
-    training = _file(session, names[1], states, "training_file", faults)
-    validation = _file(session, names[2], states, "validation_file", faults)
+    earlier = await _earlier(session, names[0])
+    base = earlier.model.id if earlier is not None else names[0]
+    states = await session.service.known.states(name for name in (base, *names[1:]) if name is not None)
+    model = await _model(session, base, states, faults)
+    if earlier is not None and model is not None:
+        _same_base(earlier, model, faults)
+    training = _file(session, names[1], states, "training_file", method, faults)
+    validation = _file(session, names[2], states, "validation_file", method, faults)
     resolved = resolve(
         values.get("hyperparameters") or {},
-        rows=training.rows if training else 1,
-        context_length=model.context_length if model else 2**20,
+        rows=training.rows if training else None,
+        context_length=model.context_length if model else None,
+        method=method,
+        validation=names[2] is not None,
+        adapter=earlier.hyperparameters if earlier else None,
     )
     if not isinstance(resolved, Hyperparameters):
         faults += [RequestFault(fault.param, fault.message) for fault in resolved]
@@ -93,13 +124,89 @@ async def _command(
         training_file=training,
         validation_file=validation,
         hyperparameters=resolved,
+        method=method,
         suffix=values.get("suffix"),
         metadata=values.get("metadata") or {},
         seed=seed if seed is not None else secrets.randbelow(2**31),
         priority=values.get("priority", 0),
-        memory=estimate(CATALOGUE[model.id], resolved).total if model.id in CATALOGUE else 0,
+        memory=needed_memory(model.id, resolved, method),
         request_hash=request_hash,
+        warm_start=_warm_start(earlier) if earlier else None,
+        labels_hash=values.get("preview_hash"),
     )
+
+
+def needed_memory(model: str, hyperparameters: Hyperparameters, method: Method) -> int:
+    """The estimate in bytes; 0 for a model that this installation's catalogue does not have."""
+    return estimate(CATALOGUE[model], hyperparameters, method=method).total if model in CATALOGUE else 0
+
+
+async def _command_again(session: Session, tuning: Tuning, request_hash: str) -> CreateTuning:
+    """The command that makes a tuning once more. Raises `ApiError` with all that it needs and is gone."""
+    files = [
+        (name, file)
+        for name, file in (
+            ("training_file", tuning.training_file),
+            ("validation_file", tuning.validation_file),
+        )
+        if file is not None
+    ]
+    faults: list[RequestFault] = []
+    state = await session.service.pool.fetchval(
+        "SELECT state FROM models WHERE id = $1 AND NOT archived", tuning.model.id
+    )
+    found = msgspec.json.decode(state, type=BaseModel).revision if state else None
+    if found != tuning.model.revision:
+        there = f"it is at revision {found} now" if found else "it is to be had no more"
+        told = f"{tuning.id} was tuned on {tuning.model.id} at revision {tuning.model.revision}, and {there}"
+        faults.append(RequestFault("model", told, "model_revision_gone"))
+    deleted = await session.service.pool.fetch(
+        "SELECT id FROM files WHERE id = ANY($1::text[]) AND status = 'deleted'",
+        [file.id for _, file in files],
+    )
+    gone = {row["id"] for row in deleted}
+    for name, file in files:
+        if file.id in gone or not await session.service.store.exists(file.key):
+            told = f"the bytes of {file.id} are gone; upload the file again and create a tuning"
+            faults.append(RequestFault(name, told, "file_gone"))
+    if tuning.warm_start is not None:
+        kept = [await session.service.store.exists(file.key) for file in tuning.warm_start.files]
+        if not all(kept):
+            told = f"the adapter of {tuning.warm_start.model} that it began with is gone"
+            faults.append(RequestFault("model", told, "adapter_gone"))
+    if faults:
+        raise invalid(faults)
+    same = {name: getattr(tuning, name) for name in CreateTuning.__struct_fields__}
+    return CreateTuning(
+        **same
+        | {
+            "memory": needed_memory(tuning.model.id, tuning.hyperparameters, tuning.method),
+            "request_hash": request_hash,
+            "rerun_of": tuning.id,
+        }
+    )
+
+
+async def _earlier(session: Session, model: str | None) -> Tuning | None:
+    """The account's tuning that made this model, if one did."""
+    if model is None or not model.startswith(TUNED_PREFIX):
+        return None
+    state = await session.service.pool.fetchval(EARLIER, model, session.caller.account_id)
+    return msgspec.json.decode(state, type=Tuning) if state is not None else None
+
+
+def _same_base(earlier: Tuning, model: BaseModel, faults: list[RequestFault]) -> None:
+    if earlier.model.revision != model.revision:
+        told = (
+            f"{earlier.fine_tuned_model} was tuned on {model.id} at revision {earlier.model.revision}, "
+            f"which is at {model.revision} now"
+        )
+        faults.append(RequestFault("model", f"{told}: tune the base model anew", "model_revision_gone"))
+
+
+def _warm_start(earlier: Tuning) -> WarmStart:
+    files = tuple(file for file in earlier.result_files if file.name.startswith("adapter/"))
+    return WarmStart(earlier.fine_tuned_model or "", earlier.id, files)
 
 
 async def _model(
@@ -114,7 +221,7 @@ async def _model(
         )
         names = ", ".join(row["id"] for row in known) or "none yet"
         faults.append(
-            RequestFault("model", f"there is no base model {id!r}; there are: {names}", "model_not_found")
+            RequestFault("model", f"there is no model {id!r}; base models are: {names}", "model_not_found")
         )
         return None
     return model
@@ -125,6 +232,7 @@ def _file(
     id: str | None,
     states: Mapping[str, File | BaseModel],
     param: str,
+    method: Method,
     faults: list[RequestFault],
 ) -> FileRef | None:
     if id is None:
@@ -146,6 +254,11 @@ def _file(
     elif file.purpose != "fine-tune" or not file.rows:
         faults.append(
             RequestFault(param, f"file {id} has no rows to train on (purpose {file.purpose})", "file_invalid")
+        )
+    elif (file.format == "preference") != (method == "dpo"):
+        wanted = "pairs of answers" if method == "dpo" else "answers, and no pairs of them"
+        faults.append(
+            RequestFault(param, f"{method} trains on {wanted}, and {id} is {file.format}", "file_invalid")
         )
     else:
         return FileRef(file.id, file.sha256, file.key, file.bytes, file.rows)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import asyncpg
-from msgspec import Struct
+from msgspec import Struct, field
 
 from app.api.auth import Keys
 from app.api.commands import Commands
 from app.api.known import Known
 from app.settings import Settings
 from app.storage.store import Store
+
+MEASURED_AT_A_TIME = 2
+
+
+class Measuring(Struct, frozen=True):
+    """Whose turn it is to have files measured, and the models whose files are being made."""
+
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MEASURED_AT_A_TIME))
+    models: dict[str, asyncio.Task[Path]] = {}
 
 
 class Service(Struct, frozen=True):
@@ -21,3 +33,4 @@ class Service(Struct, frozen=True):
     known: Known
     store: Store
     commands: Commands
+    measuring: Measuring = field(default_factory=Measuring)

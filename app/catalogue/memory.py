@@ -39,6 +39,7 @@ def estimate(
     entry: Entry,
     hyperparameters: Hyperparameters,
     *,
+    method: str = "supervised",
     longest_row: int = USUAL_ROW,
     bytes_per_number: int = FP32,
 ) -> MemoryEstimate:
@@ -46,39 +47,60 @@ def estimate(
 
     `bytes_per_number` is 2 where the device computes in bf16, 4 on a CPU without matrix units for it.
     """
+    hyper = hyperparameters
     embeddings = entry.vocabulary * entry.hidden_size
     linear = entry.parameters - embeddings
-    quantized = hyperparameters.use_quantization
-    weights = embeddings * bytes_per_number + int(linear * (NF4_BYTES if quantized else bytes_per_number))
-    adapter = adapter_parameters(entry, hyperparameters.rank)
-    tokens = hyperparameters.batch_size * min(hyperparameters.max_length, longest_row)
+    weights = embeddings * bytes_per_number + int(
+        linear * (NF4_BYTES if hyper.use_quantization else bytes_per_number)
+    )
+    adapter = adapter_parameters(entry, hyper.rank, hyper.target_modules, dora=hyper.use_dora)
+    row = hyper.max_length if hyper.packing else min(hyper.max_length, longest_row)
+    pair = 2 if method == "dpo" else 1  # the better answer and the worse one go through together
+    tokens = hyper.batch_size // hyper.gradient_accumulation * row * pair
+    # DPO scores every position of both answers, and not only those that are trained, a tile at a time.
+    scored = tokens if method == "dpo" else min(tokens, TILE)
     return MemoryEstimate(
         weights=weights,
         adapter=adapter * FP32 * 2,
         optimizer=adapter * FP32 * 2,
-        activations=tokens * entry.layers * _kept_per_layer(entry) * bytes_per_number,
-        logits=min(tokens, TILE) * entry.vocabulary * FP32 * 2,
+        activations=tokens * entry.layers * _kept_per_layer(entry, dora=hyper.use_dora) * bytes_per_number,
+        logits=scored * entry.vocabulary * FP32 * 2,
         runtime=RUNTIME,
     )
 
 
-def adapter_parameters(entry: Entry, rank: int) -> int:
-    """Numbers in a LoRA of this rank on all linear layers."""
+def adapter_parameters(
+    entry: Entry, rank: int, modules: str | tuple[str, ...] = "all-linear", *, dora: bool = False
+) -> int:
+    """Numbers in a LoRA of this rank on these layers; DoRA has a magnitude for each output as well."""
+    shapes = _linear_layers(entry)
+    wanted = (
+        shapes if isinstance(modules, str) else {name: shapes[name] for name in modules if name in shapes}
+    )
+    each = sum(rank * (into + out) + (out if dora else 0) for into, out in wanted.values())
+    return entry.layers * each
+
+
+def _linear_layers(entry: Entry) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of a layer's linear maps, by the names that models of this shape give them."""
     hidden, inner = entry.hidden_size, entry.intermediate_size
     narrow = hidden // entry.heads * entry.key_value_heads
-    shapes = [
-        (hidden, hidden),
-        (hidden, narrow),
-        (hidden, narrow),
-        (hidden, hidden),
-        (hidden, inner),
-        (hidden, inner),
-        (inner, hidden),
-    ]
-    return entry.layers * rank * sum(into + out for into, out in shapes)
+    return {
+        "q_proj": (hidden, hidden),
+        "k_proj": (hidden, narrow),
+        "v_proj": (hidden, narrow),
+        "o_proj": (hidden, hidden),
+        "gate_proj": (hidden, inner),
+        "up_proj": (hidden, inner),
+        "down_proj": (inner, hidden),
+    }
 
 
-def _kept_per_layer(entry: Entry) -> int:
-    """Numbers that a layer keeps of a token for its backward pass: norms, projections, attention, the MLP."""
+def _kept_per_layer(entry: Entry, *, dora: bool) -> int:
+    """Numbers that a layer keeps of a token for its backward pass: norms, projections, attention, the MLP.
+
+    DoRA scales what base and adapter gave, and keeps both.
+    """
     narrow = entry.hidden_size // entry.heads * entry.key_value_heads
-    return 8 * entry.hidden_size + 4 * narrow + 4 * entry.intermediate_size
+    plain = 8 * entry.hidden_size + 4 * narrow + 4 * entry.intermediate_size
+    return plain + (2 * sum(out for _, out in _linear_layers(entry).values()) if dora else 0)

@@ -1,4 +1,4 @@
-"""Rows as tokens and labels: only what the assistant says, and the token that ends it, is trained."""
+"""Rows as tokens and labels: what the assistant says, and the token that ends it, is trained; or all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -49,7 +49,9 @@ class SpecialTokenInText(Exception):
     """A message holds the text of one of the model's special tokens and would be read as that token."""
 
 
-def tokenise(row: Row, tokenizer: Tokenizer, max_length: int) -> Tokens:
+def tokenise(
+    row: Row, tokenizer: Tokenizer, max_length: int, train_on: Literal["assistant", "all"] = "assistant"
+) -> Tokens:
     """A row by the tokenizer's chat template, its first `max_length` tokens.
 
     Conversations are built up turn by turn: what the template writes from the prompt for an answer to that
@@ -74,6 +76,8 @@ def tokenise(row: Row, tokenizer: Tokenizer, max_length: int) -> Tokens:
         labels += [IGNORED] * (len(before) - len(input_ids))
         labels += answer[:trained] + [IGNORED] * (len(answer) - trained)
         input_ids = after
+    if train_on == "all":
+        labels = [IGNORED, *input_ids[1:]]  # nothing predicts the first
     end = len(labels)
     while end and labels[end - 1] == IGNORED:  # nothing is learned from what stands behind the last answer
         end -= 1

@@ -20,7 +20,7 @@ RETRIES_AFTER_START = 3
 
 Status = Literal["pending", "running", "paused", "succeeded", "failed", "cancelled"]
 Blame = Literal["user", "platform"]
-Method = Literal["supervised"]
+Method = Literal["supervised", "dpo"]
 LossReason = Literal["worker_lost", "stalled", "order_declined", "child_died", "worker_error"]
 
 
@@ -84,6 +84,14 @@ class ResultFile(Struct, frozen=True):
     key: str
 
 
+class WarmStart(Struct, frozen=True):
+    """The tuned model that training goes on from, the tuning that made it, and the files of its adapter."""
+
+    model: str
+    tuning_id: str
+    files: tuple[ResultFile, ...]
+
+
 class Failure(Struct, frozen=True):
     """Why a tuning failed: a stable code, whose fault it is, and a sentence that says what to do."""
 
@@ -98,7 +106,11 @@ class Failure(Struct, frozen=True):
 
 
 class CreateTuning(Struct, frozen=True):
-    """Every reference resolved and every `auto` value filled in. `memory` is the estimate, in bytes."""
+    """Every reference resolved and every `auto` value filled in. `memory` is the estimate, in bytes.
+
+    With a `labels_hash`, that of a preview, the run fails if it would train anything else. `rerun_of` is the
+    tuning that this one repeats.
+    """
 
     account_id: str
     model: ModelRef
@@ -112,6 +124,9 @@ class CreateTuning(Struct, frozen=True):
     priority: int = 0
     memory: int = 0
     request_hash: str = ""
+    warm_start: WarmStart | None = None
+    labels_hash: str | None = None
+    rerun_of: str | None = None
 
 
 class AssignAttempt(Struct, frozen=True):
@@ -194,7 +209,10 @@ class CancelTuning(Struct, frozen=True):
 
 
 class Created(Struct, frozen=True):
-    """Accepted: model revision, file digests and every `auto` value resolved. `memory` is in bytes."""
+    """Accepted: model revision, file digests and every `auto` value resolved. `memory` is in bytes.
+
+    `labels_hash` is the preview's, `rerun_of` the tuning that this one repeats.
+    """
 
     account_id: str
     model: ModelRef
@@ -208,6 +226,9 @@ class Created(Struct, frozen=True):
     priority: int
     memory: int
     request_hash: str
+    warm_start: WarmStart | None = None
+    labels_hash: str | None = None
+    rerun_of: str | None = None
 
 
 class Dispatched(Struct, frozen=True):
@@ -349,6 +370,9 @@ class Tuning(Struct, frozen=True):
     fine_tuned_model: str | None = None
     result_files: tuple[ResultFile, ...] = ()
     failure: Failure | None = None
+    warm_start: WarmStart | None = None
+    labels_hash: str | None = None
+    rerun_of: str | None = None
 
     @property
     def ended(self) -> bool:

@@ -82,6 +82,16 @@ class Store:
         """Store a local file."""
         return await self.put(key, _chunks_of(path))
 
+    async def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+        try:
+            await obstore.head_async(self._store, key)
+        except FileNotFoundError:
+            return False
+        except (BaseError, OSError) as error:
+            raise StorageError(f"{key} could not be looked up: {error}") from error
+        return True
+
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """The object's bytes in chunks. Raises `ObjectMissing` before the first."""
         try:

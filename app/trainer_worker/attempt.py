@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from app.domain.ids import derive_id
@@ -60,7 +61,7 @@ async def run_attempt(
             )
             await conversation.fail(Failure("file_unusable", "platform", str(error), "training_file"))
             return
-        await child.send(Train(_plan(order, model_dir, training, checked, folder, child)))
+        await child.send(Train(plan_of(order, model_dir, training, checked, folder, child)))
         await conversation.follow()
     except ChildDied as error:
         log.warning("child_died", error=str(error), output=_tail(child.output))
@@ -80,6 +81,7 @@ class _Conversation:
         self._child, self._folder, self._store, self._reports = child, folder, store, reports
         self._tell = tell
         self._step = 0
+        self._metric: metrics.Step | None = None
         self._started = False
         self._log = logger.bind(job_id=order.tuning.id, attempt=order.attempt.number)
 
@@ -100,9 +102,12 @@ class _Conversation:
                 case frames.Planned():
                     self._log.info("training_planned", steps=frame.total_steps, rows=frame.train_rows)
                 case frames.Step():
-                    self._step = frame.step
+                    self._step, self._metric = frame.step, self._metric_of(frame)
                     self._tell("training", frame.step)
-                    await self._reports.metric(self._tuning.id, self._metric(frame))
+                    await self._reports.metric(self._tuning.id, self._metric)
+                case frames.Evaluation() if self._metric is not None:  # of the step that was told last
+                    evaluated = msgspec.structs.replace(self._metric, eval_loss=frame.eval_loss)
+                    await self._reports.metric(self._tuning.id, evaluated)
                 case frames.Epoch():
                     result = EpochResult(frame.epoch, frame.step, frame.train_loss, frame.eval_loss)
                     await self._report(f"epoch-{frame.epoch}", ReportEpoch(number, session, result))
@@ -140,7 +145,7 @@ class _Conversation:
     async def _report(self, what: str, body: object) -> None:
         await self._reports.report(self._tuning.id, self._attempt, what, body)
 
-    def _metric(self, frame: frames.Step) -> metrics.Step:
+    def _metric_of(self, frame: frames.Step) -> metrics.Step:
         return metrics.Step(
             attempt=self._attempt.number,
             step=frame.step,
@@ -183,9 +188,10 @@ class _Conversation:
         return folder
 
 
-def _plan(
+def plan_of(
     order: RunAttempt, model_dir: Path, training: Path, validation: Path | None, folder: Path, child: Child
 ) -> Plan:
+    """What the child is told: everything of the tuning that training depends on."""
     tuning: Tuning = order.tuning
     assert child.ready is not None
     return Plan(
@@ -200,6 +206,9 @@ def _plan(
         training_sha256=tuning.training_file.sha256,
         validation_sha256=tuning.validation_file.sha256 if tuning.validation_file else None,
         hyperparameters=tuning.hyperparameters,
+        method=tuning.method,
+        warm_start=tuning.warm_start,
+        labels_hash=tuning.labels_hash,
         output_dir=str(folder / "output"),
         device="cpu" if child.ready.device == "cpu" else "cuda:0",
     )

@@ -17,13 +17,13 @@ from tunesmith._exceptions import (
     ServerError,
     TimeoutError,
 )
+from tunesmith._hyperparameters import Hyperparameters
 from tunesmith._models import (
     DeletedFile,
     File,
     FileCheck,
     FileFault,
     Health,
-    Hyperparameters,
     JobStatus,
     Model,
     QueuePlace,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, TypedDict
+from typing import Any, ClassVar, NamedTuple
 
 from tunesmith._resource import Resource
 
@@ -20,23 +20,6 @@ class JobStatus:
 
 
 ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
-
-
-class Hyperparameters(TypedDict, total=False):
-    """What can be set about a training run; the service chooses the rest. Any may be `"auto"`."""
-
-    rank: int | str
-    alpha: float | str
-    dropout: float | str
-    epochs: int | str
-    batch_size: int | str
-    learning_rate: float | str
-    scheduler: str
-    warmup_ratio: float | str
-    weight_decay: float | str
-    max_grad_norm: float | str
-    max_length: int | str
-    use_quantization: bool | str
 
 
 class TuningMetrics(Resource):

@@ -40,6 +40,7 @@ from app.domain.tunings import (
     Started,
     StopAttempt,
     Succeeded,
+    WarmStart,
 )
 from app.log.codec import (
     FIRST_CHAIN,
@@ -75,6 +76,13 @@ CREATED = Created(
     priority=0,
     memory=123456789,
     request_hash=DIGEST,
+    warm_start=WarmStart(
+        f"ft:{MODEL}::job-ggggbbbb",
+        "job-ggggbbbb",
+        (ResultFile("file-adapter", "adapter/adapter_model.safetensors", 100, DIGEST, "tunings/a"),),
+    ),
+    labels_hash=DIGEST,
+    rerun_of="job-hhhhbbbb",
 )
 RESULT = ResultFile("file-result", "curve.csv", 100, DIGEST, "results/curve.csv")
 FAILURE = Failure("out_of_memory", "user", "lower batch_size", "hyperparameters.batch_size", True)

@@ -9,7 +9,7 @@ from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, QueryParameter
 
 from app.api import reading
-from app.api.creation import create_tuning
+from app.api.creation import Made, create_tuning, rerun_tuning
 from app.api.decisions import decided, idempotency_key
 from app.api.past import as_it_was
 from app.api.requests import After, Limit, json_object, read_fields
@@ -31,7 +31,29 @@ async def create(request: Request[Any, Any, Any], session: Authenticated) -> Res
     """Create a tuning: 201 with it, or 202 when it is accepted and not to be seen yet."""
     body, body_hash = await json_object(request)
     values, faults = read_fields(TuningRequest, body)
-    made = await create_tuning(session, values, faults, body_hash, idempotency_key(request))
+    return _made(await create_tuning(session, values, faults, body_hash, idempotency_key(request)))
+
+
+@post(
+    "/v1/tunings.rerun/{id:str}",
+    operation_id="rerunTuning",
+    scope="write",
+    answers=(202,),
+    errors=(429,),
+)
+async def rerun(
+    request: Request[Any, Any, Any], session: Authenticated, id: FromPath[str]
+) -> Response[TuningJob]:
+    """Create a tuning that repeats another: same model revision, files, hyperparameters and seed.
+
+    It is refused when the bytes of a file are gone, or the model is at another revision now.
+    """
+    key = idempotency_key(request)
+    found = await reading.the_tuning(session, id)
+    return _made(await rerun_tuning(session, found.tuning, key))
+
+
+def _made(made: Made) -> Response[TuningJob]:
     tuning = made.found.tuning
     headers = made.headers | {"location": f"/v1/tunings.get/{tuning.id}"}
     view = tuning_view(tuning, made.found.version, made.found.told)
@@ -102,4 +124,4 @@ async def _changed(
     return Response(tuning_view(tuning, reply.version), status_code=200 if seen else 202)
 
 
-ROUTES = [create, retrieve, list_tunings, cancel, pause, resume]
+ROUTES = [create, rerun, retrieve, list_tunings, cancel, pause, resume]

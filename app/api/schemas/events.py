@@ -70,6 +70,9 @@ def _told(event: Any) -> Told:
                 "model": event.model.id,
                 "training_file": event.training_file.id,
                 "validation_file": event.validation_file.id if event.validation_file else None,
+                "warm_start": event.warm_start.model if event.warm_start else None,
+                "preview_hash": event.labels_hash,
+                "rerun_of": event.rerun_of,
             }
             return "info", "the tuning was created", data
         case Dispatched(attempt=attempt):

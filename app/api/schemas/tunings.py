@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from app.api.schemas.hyperparameters import Given
 from app.api.schemas.pages import seconds
 from app.domain.hyperparameters import Hyperparameters
-from app.domain.tunings import Failure, Status, Tuning
+from app.domain.tunings import Failure, Method, Status, Tuning
 from app.log.metrics import Step
 
 Text = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
@@ -18,23 +19,31 @@ MetadataValue = Annotated[str, Meta(max_length=512, pattern=r"^[^\x00]*$")]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)]
 Suffix = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+PreviewHash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Priority = Annotated[int, Meta(ge=-100, le=100, description="Higher starts first.")]
 
 
 class TuningRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A tuning to create."""
 
-    model: Annotated[Text, Meta(description="Id of a base model, from /v1/models.")]
+    model: Annotated[
+        Text,
+        Meta(description="Id of a model, from /v1/models: a base model, or a tuned one to go on from."),
+    ]
     training_file: Annotated[Text, Meta(description="Id of an uploaded file.")]
     validation_file: Annotated[Text | None, Meta(description="Id of another, for the loss per epoch.")] = None
-    hyperparameters: Annotated[
-        dict[str, Any] | None, Meta(description="What to set; the rest is chosen.")
-    ] = None
-    method: Annotated[Literal["supervised"], Meta(description="How to train.")] = "supervised"
+    hyperparameters: Annotated[Given | None, Meta(description="What to set; the rest is chosen.")] = None
+    method: Annotated[
+        Method, Meta(description="How to train: on answers, or on pairs of a better and a worse one (dpo).")
+    ] = "supervised"
     suffix: Annotated[Suffix | None, Meta(description="Part of the tuned model's name.")] = None
     metadata: Annotated[Metadata | None, Meta(description="Up to 16 pairs of your own.")] = None
     seed: Annotated[Seed | None, Meta(description="For a run that can be repeated; else chosen.")] = None
     priority: Priority = 0
+    preview_hash: Annotated[
+        PreviewHash | None,
+        Meta(description="Of tunings.preview: the tuning fails if it would train anything else."),
+    ] = None
 
 
 class MetadataFilter(Struct, frozen=True):
@@ -110,6 +119,9 @@ class TuningJob(Struct, frozen=True, kw_only=True):
     result_files: Annotated[list[str], Meta(description="Ids of the files that it made.")]
     fine_tuned_model: Annotated[str | None, Meta(description="Once it succeeded.")]
     error: Annotated[TuningError | None, Meta(description="Once it failed.")]
+    warm_start: Annotated[str | None, Meta(description="The tuned model that it went on from.")] = None
+    preview_hash: Annotated[str | None, Meta(description="Of the preview that it is held to.")] = None
+    rerun_of: Annotated[str | None, Meta(description="Id of the tuning that it repeats.")] = None
 
 
 class Progress(Struct, frozen=True):
@@ -151,6 +163,9 @@ def tuning_view(tuning: Tuning, version: int, told: Progress = NOTHING_TOLD) -> 
         result_files=[file.id for file in tuning.result_files],
         fine_tuned_model=tuning.fine_tuned_model,
         error=failure_view(tuning.failure) if tuning.failure else None,
+        warm_start=tuning.warm_start.model if tuning.warm_start else None,
+        preview_hash=tuning.labels_hash,
+        rerun_of=tuning.rerun_of,
     )
 
 

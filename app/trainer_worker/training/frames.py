@@ -1,7 +1,8 @@
 """What the child tells: one JSON line a frame. Losses in nats per token, memory in bytes, times in seconds.
 
-First `Ready`. A plan is answered by `Phase`, `Planned`, many `Step`, an `Epoch` each, and `Saved`; a
-verification by `Phase` and `Verified`. `Failed` may come instead of any of these and ends the attempt.
+First `Ready`. A plan is answered by `Phase`, `Planned`, many `Step`, some `Evaluation`, an `Epoch` each, and
+`Saved`; a verification by `Phase` and `Verified`. `Failed` may come instead of any of these and ends the
+attempt.
 """
 
 from __future__ import annotations
@@ -65,8 +66,18 @@ class Step(Struct, frozen=True, tag="step"):
     memory_peak: int
 
 
+class Evaluation(Struct, frozen=True, tag="evaluation"):
+    """The validation rows' mean loss per trained token after a step within an epoch."""
+
+    step: int
+    eval_loss: float
+
+
 class Epoch(Struct, frozen=True, tag="epoch"):
-    """A whole epoch: the mean loss per trained token, and that of the validation rows if there are any."""
+    """A whole epoch: the mean loss per trained token, and that of the validation rows if there are any.
+
+    The last one of a run that ends after a number of steps may be shorter.
+    """
 
     epoch: int
     step: int
@@ -112,7 +123,7 @@ class Failed(Struct, frozen=True, tag="failed"):
     detail: str = ""
 
 
-Frame = Ready | Phase | Planned | Step | Epoch | Saved | Verified | Failed
+Frame = Ready | Phase | Planned | Step | Evaluation | Epoch | Saved | Verified | Failed
 
 _frames: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
 

@@ -64,7 +64,7 @@ def load_base(plan: Plan) -> Any:
     """The base on the plan's device, for QLoRA in 4 bits (NF4, doubly quantised). Raises `TrainingFault`."""
     dtype = compute_dtype(plan.device)
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": plan.device}, "local_files_only": True}
-    if plan.method == "qlora":
+    if plan.adapter == "qlora":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
@@ -97,11 +97,13 @@ def with_adapter(base: Any, plan: Plan) -> Any:
     Raises `TrainingFault`.
     """
     hyper = plan.hyperparameters
-    wanted = plan.target_modules
+    wanted = hyper.target_modules
     config = LoraConfig(
         r=hyper.rank,
         lora_alpha=hyper.alpha,  # type: ignore[arg-type]
         lora_dropout=hyper.dropout,
+        use_rslora=hyper.use_rslora,
+        use_dora=hyper.use_dora,
         target_modules=wanted if isinstance(wanted, str) else list(wanted),
         task_type="CAUSAL_LM",
     )

@@ -8,8 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from app.domain.hyperparameters import Hyperparameters
-
-Method = Literal["lora", "qlora"]
+from app.domain.tunings import Method, WarmStart
 
 
 class PlanError(Exception):
@@ -19,9 +18,8 @@ class PlanError(Exception):
 class Plan(Struct, frozen=True, kw_only=True):
     """One attempt at one tuning. Folders and files are local; `device` is `cpu` or `cuda:<n>`.
 
-    `model_id` and `model_revision` end up in the adapter, `model_dir` never does. An optimizer step takes
-    `hyperparameters.batch_size` rows, in `gradient_accumulation` equal parts. With a `labels_hash` the run
-    fails when what it would train is not what was previewed. File digests are noted in the manifest.
+    `model_id` and `model_revision` end up in the adapter, `model_dir` never does. With a `labels_hash` the
+    run fails when what it would train is not what was previewed. File digests are noted in the manifest.
     """
 
     job_id: str
@@ -35,29 +33,27 @@ class Plan(Struct, frozen=True, kw_only=True):
     training_sha256: str | None = None
     validation_sha256: str | None = None
     hyperparameters: Hyperparameters
-    target_modules: str | tuple[str, ...] = "all-linear"
-    gradient_accumulation: Annotated[int, Meta(ge=1)] = 1
+    method: Method = "supervised"
+    warm_start: WarmStart | None = None
     logging_steps: Annotated[int, Meta(ge=1)] = 1
     labels_hash: str | None = None
     output_dir: str
     device: Annotated[str, Meta(pattern=r"^(cpu|cuda:\d+)$")] = "cpu"
 
     def __post_init__(self) -> None:
-        if self.hyperparameters.batch_size % self.gradient_accumulation:
-            raise ValueError(
-                f"batch_size {self.hyperparameters.batch_size} cannot be taken in "
-                f"{self.gradient_accumulation} equal parts"
-            )
+        size, parts = self.hyperparameters.batch_size, self.hyperparameters.gradient_accumulation
+        if size % parts:
+            raise ValueError(f"batch_size {size} cannot be taken in {parts} equal parts")
 
     @property
-    def method(self) -> Method:
+    def adapter(self) -> Literal["lora", "qlora"]:
         """QLoRA is LoRA on a base model that is held in 4 bits."""
         return "qlora" if self.hyperparameters.use_quantization else "lora"
 
     @property
     def rows_at_a_time(self) -> int:
         """Rows that go through the model together."""
-        return self.hyperparameters.batch_size // self.gradient_accumulation
+        return self.hyperparameters.batch_size // self.hyperparameters.gradient_accumulation
 
 
 class Train(Struct, frozen=True, tag="train"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import PrinterCallback, TrainerCallback
 
 from app.trainer_worker.training.failures import unusable_loss
-from app.trainer_worker.training.frames import Epoch, Frame, Phase, Step, frame_line
+from app.trainer_worker.training.frames import Epoch, Evaluation, Frame, Phase, Step, frame_line
 
 if TYPE_CHECKING:
     from app.trainer_worker.training.trainer import RowTrainer
@@ -24,13 +24,20 @@ class Progress(TrainerCallback):
     """Hears of every logged step. A loss that is not finite, or exactly 0, ends the run.
 
     An epoch's losses are means over its trained tokens, each token weighing the same. Only an epoch whose
-    last step was made is told: the trainer also calls its end when it is stopped in the middle.
+    last step was made is told, or the run's: the trainer also calls its end when it is stopped in the middle.
+    With `eval_every`, validation rows are also evaluated after every so many steps.
     """
 
     def __init__(
-        self, tell: Callable[[Frame], None], curve: Path, steps_per_epoch: int, memory_peak: Callable[[], int]
+        self,
+        tell: Callable[[Frame], None],
+        curve: Path,
+        steps_per_epoch: int,
+        eval_every: int | None,
+        memory_peak: Callable[[], int],
     ) -> None:
         self._tell, self._steps_per_epoch, self._memory_peak = tell, steps_per_epoch, memory_peak
+        self._eval_every = eval_every
         self._curve = curve.open("wb", buffering=0)
         self._trainer: RowTrainer
         self._marks: deque[tuple[float, int, int]] = deque(maxlen=SPEED_WINDOW + 1)
@@ -86,9 +93,18 @@ class Progress(TrainerCallback):
                 memory_peak=self._memory_peak(),
             )
         )
+        if self._evaluating:  # the step is told first
+            self._tell(Phase("evaluating"))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._eval_every is None or args.eval_strategy == "no" or self._ends_epoch(state):
+            return  # an epoch's end is evaluated in any case
+        if state.global_step % self._eval_every == 0:
+            control.should_evaluate = True
+            self._evaluating = time.monotonic()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 0 or state.global_step % self._steps_per_epoch:
+        if not self._ends_epoch(state):
             return
         if args.eval_strategy == "no":
             self._complete(state.global_step, None)
@@ -100,7 +116,10 @@ class Progress(TrainerCallback):
         loss, _ = self._trainer.evaluation_sums.take()
         if not self._evaluating:
             return
-        self._complete(state.global_step, loss)
+        if self._ends_epoch(state):
+            self._complete(state.global_step, loss)
+        else:
+            self._keep(Evaluation(state.global_step, loss))
         away = time.monotonic() - self._evaluating
         self._evaluating = 0.0
         self._marks = deque(((at + away, *rest) for at, *rest in self._marks), maxlen=SPEED_WINDOW + 1)  # type: ignore[misc]
@@ -110,12 +129,16 @@ class Progress(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.seconds = time.monotonic() - self._began
 
+    def _ends_epoch(self, state: Any) -> bool:
+        step = int(state.global_step)
+        return step > 0 and (step % self._steps_per_epoch == 0 or step >= state.max_steps)
+
     def _complete(self, step: int, eval_loss: float | None) -> None:
         self.train_loss = self._epoch_loss / self._epoch_tokens
         self.eval_loss = eval_loss
         self._epoch_loss, self._epoch_tokens = 0.0, 0
-        self._keep(Epoch(step // self._steps_per_epoch, step, self.train_loss, eval_loss))
+        self._keep(Epoch(-(-step // self._steps_per_epoch), step, self.train_loss, eval_loss))
 
-    def _keep(self, frame: Step | Epoch) -> None:
+    def _keep(self, frame: Step | Evaluation | Epoch) -> None:
         self._curve.write(frame_line(frame))
         self._tell(frame)

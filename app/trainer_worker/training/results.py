@@ -54,7 +54,7 @@ def write_card(folder: Path, plan: Plan, planned: Planned, saved: Saved) -> None
         job=plan.job_id,
         model=plan.model_id,
         revision=plan.model_revision,
-        method="QLoRA" if plan.method == "qlora" else "LoRA",
+        method="QLoRA" if plan.adapter == "qlora" else "LoRA",
         rows=planned.train_rows,
         train_loss=saved.train_loss,
         eval_loss="–" if saved.eval_loss is None else f"{saved.eval_loss:.4f}",
@@ -82,10 +82,9 @@ def write_manifest(
         "attempt": plan.attempt,
         "model": {"id": plan.model_id, "revision": plan.model_revision},
         "method": plan.method,
+        "adapter": plan.adapter,
         "seed": plan.seed,
         "hyperparameters": plan.hyperparameters,
-        "target_modules": plan.target_modules,
-        "gradient_accumulation": plan.gradient_accumulation,
         "training_file": {"sha256": plan.training_sha256, "rows": planned.train_rows},
         "validation_file": (
             {"sha256": plan.validation_sha256, "rows": planned.validation_rows}

@@ -11,10 +11,13 @@ from datasets import Dataset
 from app.datasets.formats import read_row
 from app.datasets.lines import read_lines
 from app.datasets.tokenise import SpecialTokenInText, TemplateError, Tokenizer, Tokens, tokenise
+from app.domain.hyperparameters import TrainOn
 from app.trainer_worker.training.failures import BadRow, bad_rows, no_rows, nothing_to_train
 
 
-def read_rows(path: Path, tokenizer: Tokenizer, max_length: int, param: str) -> list[Tokens]:
+def read_rows(
+    path: Path, tokenizer: Tokenizer, max_length: int, train_on: TrainOn, param: str
+) -> list[Tokens]:
     """Every row of a file as tokens. Raises `TrainingFault` naming all lines that cannot be trained on."""
     rows: list[Tokens] = []
     bad: list[BadRow] = []
@@ -31,7 +34,7 @@ def read_rows(path: Path, tokenizer: Tokenizer, max_length: int, param: str) -> 
                 bad.append(BadRow(line.number, reasons[0]))
                 continue
             try:
-                tokens = tokenise(row, tokenizer, max_length)
+                tokens = tokenise(row, tokenizer, max_length, train_on)
             except (TemplateError, SpecialTokenInText) as error:
                 bad.append(BadRow(line.number, str(error)))
                 continue

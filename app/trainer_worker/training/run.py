@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import torch
 from msgspec.structs import replace
 from transformers import set_seed
 
-from app.datasets.tokenise import labels_hash
-from app.trainer_worker.training.failures import labels_changed
+from app.datasets.tokenise import Tokens, labels_hash
+from app.domain.hyperparameters import TABLE, steps_per_epoch
+from app.trainer_worker.training.failures import labels_changed, unsupported
 from app.trainer_worker.training.frames import Frame, Phase, Planned, Saved
 from app.trainer_worker.training.model import (
     compute_dtype,
@@ -32,18 +32,34 @@ from app.trainer_worker.training.verify import Answers, answers
 Tell = Callable[[Frame], None]
 
 
+def refuse_what_is_missing(plan: Plan) -> None:
+    """What this trainer cannot do yet is refused before anything is loaded. Raises `TrainingFault`."""
+    hyper = plan.hyperparameters
+    asked = {
+        "method": plan.method != "supervised",
+        "model": plan.warm_start is not None,
+        "hyperparameters.packing": hyper.packing,
+        "hyperparameters.early_stopping_patience": hyper.early_stopping_patience is not None,
+        "hyperparameters.checkpoints_kept": hyper.checkpoints_kept != TABLE["checkpoints_kept"].default,
+    }
+    for param, wanted in asked.items():
+        if wanted:
+            raise unsupported(param)
+
+
 def train(plan: Plan, tell: Tell) -> Answers:
     """Carry out a plan, telling how it goes. Raises whatever went wrong."""
     tell(Phase("loading"))
+    refuse_what_is_missing(plan)
     hyper = plan.hyperparameters
     tokenizer = load_tokenizer(plan.model_dir)
-    training = read_rows(Path(plan.training_file), tokenizer, hyper.max_length, "training_file")
-    validation = (
-        read_rows(Path(plan.validation_file), tokenizer, hyper.max_length, "validation_file")
-        if plan.validation_file
-        else []
-    )
-    hashed = labels_hash(training)
+
+    def rows_of(path: str, param: str) -> list[Tokens]:
+        return read_rows(Path(path), tokenizer, hyper.max_length, hyper.train_on, param)
+
+    training = rows_of(plan.training_file, "training_file")
+    validation = rows_of(plan.validation_file, "validation_file") if plan.validation_file else []
+    hashed = labels_hash([*training, *validation])
     if plan.labels_hash is not None and plan.labels_hash != hashed:
         raise labels_changed(plan.labels_hash, hashed)
     base = load_base(plan)
@@ -51,20 +67,21 @@ def train(plan: Plan, tell: Tell) -> Answers:
     model = with_adapter(base, plan)
     results = Path(plan.output_dir) / "results"
     results.mkdir(parents=True, exist_ok=True)
-    steps_per_epoch = math.ceil(math.ceil(len(training) / plan.rows_at_a_time) / plan.gradient_accumulation)
+    per_epoch = steps_per_epoch(len(training), hyper.batch_size)
+    total_steps = hyper.max_steps or per_epoch * hyper.epochs
     trainer = RowTrainer(
         model=model,
-        args=configuration(plan, steps_per_epoch * hyper.epochs),
+        args=configuration(plan, total_steps),
         train_dataset=as_dataset(training),
         eval_dataset=as_dataset(validation) if validation else None,
         data_collator=collate(tokenizer.pad_token_id),
         processing_class=tokenizer,
     )
     keep_adapter_exact(model)
-    progress = Progress(tell, results / "metrics.jsonl", steps_per_epoch, memory_peak)
+    progress = Progress(tell, results / "metrics.jsonl", per_epoch, hyper.eval_every, memory_peak)
     progress.follow(trainer)
     planned = Planned(
-        total_steps=steps_per_epoch * hyper.epochs,
+        total_steps=total_steps,
         train_rows=len(training),
         validation_rows=len(validation),
         tokens_per_epoch=sum(len(row.input_ids) for row in training),

@@ -88,9 +88,10 @@ def configuration(plan: Plan, total_steps: int) -> SFTConfig:
     return SFTConfig(
         output_dir=str(Path(plan.output_dir) / "trainer"),
         num_train_epochs=hyper.epochs,
+        max_steps=hyper.max_steps or -1,
         per_device_train_batch_size=plan.rows_at_a_time,
         per_device_eval_batch_size=plan.rows_at_a_time,
-        gradient_accumulation_steps=plan.gradient_accumulation,
+        gradient_accumulation_steps=hyper.gradient_accumulation,
         learning_rate=hyper.learning_rate,
         lr_scheduler_type=hyper.scheduler if hyper.scheduler != "constant" else "constant_with_warmup",
         warmup_steps=warmup_steps(total_steps, hyper.warmup_ratio),

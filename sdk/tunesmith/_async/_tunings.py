@@ -16,7 +16,8 @@ from tunesmith._async._transport import AsyncTransport
 from tunesmith._async._tuning_job import AsyncTuningJob, AsyncTuningUpdate
 from tunesmith._call import Call, cursor_of, path_to, rows_of, without_none
 from tunesmith._exceptions import APIError, TimeoutError
-from tunesmith._models import Cursor, Hyperparameters, StepMetric
+from tunesmith._hyperparameters import Hyperparameters
+from tunesmith._models import Cursor, StepMetric
 from tunesmith._waiting import Curve, Deadline, Patience, changed
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from uuid import uuid4
 from tunesmith._archive import unpack
 from tunesmith._call import Call, cursor_of, path_to, rows_of, without_none
 from tunesmith._exceptions import APIError, TimeoutError
-from tunesmith._models import Cursor, Hyperparameters, StepMetric
+from tunesmith._hyperparameters import Hyperparameters
+from tunesmith._models import Cursor, StepMetric
 from tunesmith._sync._page import Page
 from tunesmith._sync._transport import Transport
 from tunesmith._sync._tuning_job import TuningJob, TuningUpdate

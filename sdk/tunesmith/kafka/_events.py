@@ -66,6 +66,16 @@ class ResultFile(Resource):
     key: str
 
 
+class WarmStart(Resource):
+    """The tuned model that training goes on from, the tuning that made it, and its adapter's files."""
+
+    model: str
+    tuning_id: str
+    files: list[ResultFile]
+
+    _nested: ClassVar[Mapping[str, type[Resource]]] = {"files": ResultFile}
+
+
 class Failure(Resource):
     """Why a tuning failed: a stable `code`, `blame` (`user`, `platform`), a sentence that says what to do."""
 
@@ -101,11 +111,15 @@ class TuningCreated(Resource):
     priority: int
     memory: int
     request_hash: str
+    warm_start: WarmStart | None
+    labels_hash: str | None
+    rerun_of: str | None
 
     _nested: ClassVar[Mapping[str, type[Resource]]] = {
         "model": ModelRef,
         "training_file": FileRef,
         "validation_file": FileRef,
+        "warm_start": WarmStart,
     }
 
 

@@ -18,7 +18,9 @@ from msgspec.structs import replace
 
 from app.catalogue.catalogue import CATALOGUE
 from app.catalogue.packaged import ensure_model
+from app.datasets import measure
 from app.domain.hyperparameters import Hyperparameters, resolve
+from app.domain.tunings import WarmStart
 from app.trainer_worker.child import Child
 from app.trainer_worker.training import frames
 from app.trainer_worker.training.plan import Plan, Train, Verify
@@ -47,8 +49,8 @@ def model_dir(cache_dir: Path) -> Path:
 
 
 def hyperparameters(**given: Any) -> Hyperparameters:
-    asked = {"rank": 4, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3} | given
-    resolved = resolve(asked, rows=8, context_length=MODEL.context_length)
+    asked: dict[str, Any] = {"rank": 4, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3} | given
+    resolved = resolve(asked, rows=8, context_length=MODEL.context_length, validation=True)
     assert isinstance(resolved, Hyperparameters), resolved
     return resolved
 
@@ -152,7 +154,8 @@ async def test_a_qlora_run_trains_on_four_bits_and_its_adapter_is_proved(child: 
 
 
 async def test_a_batch_in_parts_is_the_same_batch(child: Child, plan: Plan, tmp_path: Path) -> None:
-    halves = replace(plan, gradient_accumulation=2, output_dir=str(tmp_path / "halves"))
+    hyper = replace(plan.hyperparameters, gradient_accumulation=2)
+    halves = replace(plan, hyperparameters=hyper, output_dir=str(tmp_path / "halves"))
     whole, parts = await saved(child, plan), await saved(child, halves)
     assert (parts.steps, parts.trained_tokens) == (whole.steps, whole.trained_tokens)
     assert parts.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
@@ -215,8 +218,81 @@ async def test_a_model_that_cannot_be_read_is_the_platforms_fault(
 
 
 async def test_what_was_previewed_is_what_is_trained_or_nothing_is(child: Child, plan: Plan) -> None:
-    fault = await failed(child, replace(plan, labels_hash="0" * 64))
+    asked = measure.Request(
+        model_dir=plan.model_dir,
+        training_file=plan.training_file,
+        validation_file=plan.validation_file,
+        max_length=plan.hyperparameters.max_length,
+        seconds=WITHIN,
+    )
+    previewed = measure.measure(asked)
+    heard = await told(child, Train(replace(plan, labels_hash=previewed.labels_hash)))
+    [planned] = [frame for frame in heard if isinstance(frame, frames.Planned)]
+    assert planned.labels_hash == previewed.labels_hash
+    totals = previewed.training
+    assert (planned.train_rows, planned.tokens_per_epoch) == (totals.rows, totals.tokens)
+    assert (planned.trainable_tokens, planned.cut_tokens) == (totals.trainable, totals.cut)
+    Path(plan.validation_file or "").write_text(Path(plan.training_file).read_text())
+    fault = await failed(child, replace(plan, labels_hash=previewed.labels_hash))
     assert fault.code == "labels_changed"
+
+
+async def test_hyperparameters_do_what_they_say(child: Child, plan: Plan) -> None:
+    hyper = hyperparameters(
+        epochs="auto",
+        max_steps=3,
+        eval_every=1,
+        target_modules=["q_proj", "v_proj"],
+        use_rslora=True,
+        use_dora=True,
+        dropout=0.1,
+        train_on="all",
+        scheduler="constant",
+        warmup_ratio=0,
+        weight_decay=0.1,
+        gradient_accumulation=2,
+    )
+    heard = await told(child, Train(replace(plan, hyperparameters=hyper)))
+    assert isinstance(heard[-1], frames.Saved), heard[-1]
+    [planned] = [frame for frame in heard if isinstance(frame, frames.Planned)]
+    assert (planned.total_steps, planned.total_epochs) == (3, 2)
+    assert planned.trainable_tokens == planned.tokens_per_epoch - planned.train_rows  # all but the first
+    assert heard[-1].trained_tokens > planned.trainable_tokens
+    evaluations = [frame for frame in heard if isinstance(frame, frames.Evaluation | frames.Epoch)]
+    assert [(type(one).__name__, one.step) for one in evaluations] == [
+        ("Evaluation", 1),
+        ("Epoch", 2),
+        ("Epoch", 3),
+    ]
+    assert len({one.eval_loss for one in evaluations}) == 3
+    rates = {frame.learning_rate for frame in heard if isinstance(frame, frames.Step)}
+    assert rates == {hyper.learning_rate}
+    config = json.loads((Path(plan.output_dir) / "adapter" / "adapter_config.json").read_text())
+    assert sorted(config["target_modules"]) == ["q_proj", "v_proj"]
+    assert (config["use_rslora"], config["use_dora"], config["lora_dropout"]) == (True, True, 0.1)
+    assert config["lora_alpha"] == 4.0  # twice the square root of the rank
+    proof = (await told(child, Verify(str(Path(plan.output_dir) / "adapter"))))[-1]
+    assert isinstance(proof, frames.Verified), proof
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"method": "dpo"}, "method"),
+        ({"warm_start": WarmStart("ft:m::job-0", "job-0", ())}, "model"),
+        ({"packing": True}, "hyperparameters.packing"),
+        ({"early_stopping_patience": 1}, "hyperparameters.early_stopping_patience"),
+        ({"checkpoints_kept": 1}, "hyperparameters.checkpoints_kept"),
+    ],
+)
+async def test_what_the_trainer_cannot_do_is_told_before_the_first_step(
+    child: Child, plan: Plan, asked: dict[str, Any], param: str
+) -> None:
+    if param.startswith("hyperparameters."):
+        asked = {"hyperparameters": hyperparameters(**asked)}
+    fault = await failed(child, replace(plan, **asked))
+    assert (fault.code, fault.blame, fault.param) == ("unsupported", "platform", param)
+    assert param in fault.message
 
 
 async def test_the_child_goes_on_after_a_failure(child: Child, plan: Plan) -> None:

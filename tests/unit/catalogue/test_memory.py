@@ -57,3 +57,29 @@ def test_rows_count_with_no_more_than_max_length() -> None:
     short, shorter = (estimate(ENTRY, hyperparameters(max_length=length)) for length in (128, 64))
     assert short.activations == 2 * shorter.activations
     assert estimate(ENTRY, hyperparameters(), longest_row=2048).activations > short.activations
+
+
+def test_a_batch_in_parts_needs_no_more_than_a_part() -> None:
+    whole, parts = (
+        estimate(ENTRY, hyperparameters(batch_size=8, gradient_accumulation=count)) for count in (1, 4)
+    )
+    assert parts.activations * 4 == whole.activations
+
+
+def test_an_adapter_on_fewer_layers_is_smaller_and_dora_makes_it_larger() -> None:
+    few = estimate(ENTRY, hyperparameters(target_modules=("q_proj", "v_proj")))
+    plain, dora = estimate(ENTRY, hyperparameters()), estimate(ENTRY, hyperparameters(use_dora=True))
+    assert few.adapter < plain.adapter < dora.adapter
+    assert dora.activations > plain.activations
+    assert adapter_parameters(ENTRY, 16, ("q_proj",)) == 30 * 16 * (576 + 576)
+
+
+def test_dpo_takes_two_answers_and_scores_all_of_both() -> None:
+    one, two = estimate(ENTRY, hyperparameters()), estimate(ENTRY, hyperparameters(), method="dpo")
+    assert two.activations == 2 * one.activations
+    assert two.logits > one.logits
+
+
+def test_packed_rows_fill_the_whole_length() -> None:
+    plain, packed = estimate(ENTRY, hyperparameters()), estimate(ENTRY, hyperparameters(packing=True))
+    assert packed.activations == plain.activations * 2048 // 256

@@ -10,6 +10,7 @@ import pytest
 from app.domain.hyperparameters import Hyperparameters
 from app.trainer_worker.training.frames import (
     Epoch,
+    Evaluation,
     Failed,
     Frame,
     FrameError,
@@ -29,6 +30,7 @@ FRAMES: list[Frame] = [
     Phase("loading"),
     Planned(2, 8, 2, 100, 50, 0, "ab", 1, 4, 10),
     Step(1, 2, 0.5, 1.25, 1e-4, None, 50, 10.0, 5.0, 1),
+    Evaluation(1, 1.5),
     Epoch(1, 2, 1.0, None),
     Saved("a", "r", 1.0, None, 50),
     Verified(0.0),
@@ -72,15 +74,18 @@ def test_a_plan_reads_back_the_same() -> None:
     assert read_request(msgspec.json.encode(Verify("/a"))) == Verify("/a")
 
 
-def test_quantisation_makes_the_method() -> None:
+def test_quantisation_makes_the_kind_of_adapter() -> None:
     quantised = msgspec.structs.replace(plan().hyperparameters, use_quantization=True)
-    assert (plan().method, plan(hyperparameters=quantised).method) == ("lora", "qlora")
+    assert (plan().adapter, plan(hyperparameters=quantised).adapter) == ("lora", "qlora")
 
 
 def test_a_step_is_taken_in_equal_parts_or_not_at_all() -> None:
-    assert plan(gradient_accumulation=2).rows_at_a_time == 4
+    halves, thirds = (
+        msgspec.structs.replace(plan().hyperparameters, gradient_accumulation=parts) for parts in (2, 3)
+    )
+    assert plan(hyperparameters=halves).rows_at_a_time == 4
     with pytest.raises(ValueError, match="3 equal parts"):
-        plan(gradient_accumulation=3)
+        plan(hyperparameters=thirds)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +93,7 @@ def test_a_step_is_taken_in_equal_parts_or_not_at_all() -> None:
     [
         ({"device": "tpu"}, "device"),
         ({"attempt": 0}, "attempt"),
-        ({"gradient_accumulation": 3}, "equal parts"),
+        ({"method": "guessing"}, "method"),
         ({"hyperparameters": {"rank": 0}}, "rank|alpha"),
     ],
 )

@@ -1,0 +1,164 @@
+"""A tuning's files measured for its model, by a process of its own, in bounded memory and time."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from app.api.errors import ApiError, unavailable
+from app.api.service import Service
+from app.catalogue.catalogue import CATALOGUE, Entry
+from app.catalogue.packaged import ModelError, ensure_model
+from app.datasets.measure import Measure, Request
+from app.domain.tunings import CreateTuning, FileRef
+from app.storage.store import ObjectMissing
+
+TURN_WITHIN = 10.0
+MODEL_WITHIN = 20.0
+MEASURED_WITHIN = 10.0  # no further row after that
+KILLED_AFTER = 15.0  # on top: imports, and the row under way
+LARGEST_MEMORY = 4 * 1024**3
+LARGEST_COPY = 256 * 1024**2
+
+logger = structlog.get_logger("api")
+
+
+class Asked(Struct, frozen=True):
+    """Which rows of the training file to show: these lines, or the first ones."""
+
+    lines: tuple[int, ...] = ()
+    first: int = 0
+
+
+NOTHING_SHOWN = Asked()
+
+
+async def measured(service: Service, command: CreateTuning, asked: Asked = NOTHING_SHOWN) -> Measure:
+    """The files of a tuning as its model would read them. Raises `ApiError`."""
+    folder = await _model_dir(service, entry_of(command))
+    try:
+        async with asyncio.timeout(TURN_WITHIN):
+            await service.measuring.turns.acquire()
+    except TimeoutError as error:
+        raise unavailable("too many files are being measured just now; try again shortly") from error
+    try:
+        with tempfile.TemporaryDirectory(prefix="tunesmith-measure-") as name:
+            return await _measured(service, command, asked, folder, Path(name))
+    finally:
+        service.measuring.turns.release()
+
+
+def entry_of(command: CreateTuning) -> Entry:
+    """The model's entry in the catalogue. Raises `ApiError`."""
+    entry = CATALOGUE.get(command.model.id)
+    if entry is None or entry.revision != command.model.revision:
+        raise unavailable(f"this server does not have the files of {command.model.id}; ask the operator")
+    return entry
+
+
+async def _model_dir(service: Service, entry: Entry) -> Path:
+    """The model's folder; made once, while nobody waits for it longer than they should."""
+    making = service.measuring.models
+    task = making.get(entry.id)
+    if task is None:
+        task = asyncio.create_task(asyncio.to_thread(ensure_model, service.settings.cache_dir, entry))
+        making[entry.id] = task
+        task.add_done_callback(lambda done: (making.pop(entry.id, None), done.exception()))
+    try:
+        return await asyncio.wait_for(asyncio.shield(task), MODEL_WITHIN)
+    except TimeoutError as error:
+        raise unavailable(f"the files of {entry.id} are being prepared; try again in a minute") from error
+    except ModelError as error:
+        logger.warning("model_not_at_hand", model=entry.id, error=str(error))
+        raise unavailable(f"the files of {entry.id} are not at hand: {error}") from error
+
+
+async def _measured(
+    service: Service, command: CreateTuning, asked: Asked, model: Path, folder: Path
+) -> Measure:
+    training = folder / "training.jsonl"
+    whole = await _copied(service, command.training_file, training, "training_file")
+    validation = folder / "validation.jsonl" if command.validation_file else None
+    if command.validation_file and validation:
+        whole &= await _copied(service, command.validation_file, validation, "validation_file")
+    hyper = command.hyperparameters
+    request = Request(
+        model_dir=str(model),
+        training_file=str(training),
+        validation_file=str(validation) if validation else None,
+        whole=whole,
+        max_length=hyper.max_length,
+        train_on=hyper.train_on,
+        seconds=MEASURED_WITHIN,
+        lines=asked.lines,
+        first=asked.first,
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "app.datasets.measure",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        preexec_fn=_bounded,
+    )
+    try:
+        async with asyncio.timeout(MEASURED_WITHIN + KILLED_AFTER):
+            out, err = await process.communicate(msgspec.json.encode(request))
+    except BaseException as error:
+        process.kill()
+        await process.wait()
+        if isinstance(error, TimeoutError):
+            raise unavailable("the files could not be measured in time; try again, or split them") from error
+        raise
+    if process.returncode == 0:
+        return msgspec.json.decode(out, type=Measure)
+    said = err.decode(errors="replace").strip()[-500:]
+    logger.error("measuring_broke", model=command.model.id, status=process.returncode, error=said)
+    if process.returncode == 2:
+        raise unavailable(f"{command.model.id} cannot be used for measuring: {said}")
+    raise unavailable("the files could not be measured; split them, or ask the operator")
+
+
+async def _copied(service: Service, file: FileRef, path: Path, param: str) -> bool:
+    """Copy a file, or its beginning when it is very large; whether it is whole. Raises `ApiError`."""
+    size = 0
+    try:
+        with path.open("wb") as out:
+            async for chunk in service.store.stream(file.key):
+                out.write(chunk)
+                size += len(chunk)
+                if size >= LARGEST_COPY:
+                    break
+    except ObjectMissing as error:
+        message = f"the bytes of {file.id} are gone; upload the file again"
+        raise ApiError(400, "file_gone", message, param) from error
+    if size < file.bytes:
+        _drop_last_line(path)
+    return size >= file.bytes
+
+
+def _drop_last_line(path: Path) -> None:
+    """What was broken off in the middle is no row."""
+    with path.open("rb+") as file:
+        end = file.seek(0, 2)
+        while end > 0:
+            start = max(0, end - 1024**2)
+            file.seek(start)
+            if (at := file.read(end - start).rfind(b"\n")) >= 0:
+                file.truncate(start + at + 1)
+                return
+            end = start
+        file.truncate(0)
+
+
+def _bounded() -> None:
+    """No file makes the process eat the machine."""
+    resource.setrlimit(resource.RLIMIT_AS, (LARGEST_MEMORY, LARGEST_MEMORY))

@@ -1,0 +1,215 @@
+"""What a tuning would be, before it is created: estimate and preview."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from app.api.schemas.tunings import TuningRequest
+from app.datasets.measure import Measure, Totals
+from app.datasets.statistics import Lengths
+from app.domain.hyperparameters import Hyperparameters
+from app.domain.tunings import Method
+
+LineNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class PreviewRequest(TuningRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tuning to look at before it is created, and which rows of its training file to show."""
+
+    lines: Annotated[
+        Annotated[tuple[LineNumber, ...], Meta(min_length=1, max_length=20)] | None,
+        Meta(description="The rows to show, by their 1-based lines; else the first ones."),
+    ] = None
+    first: Annotated[int, Meta(ge=0, le=20, description="How many rows to show from the beginning.")] = 3
+
+
+class RowFinding(Struct, frozen=True, kw_only=True):
+    """What is wrong with a row for this model. A warning does not keep it from being trained on."""
+
+    param: Annotated[
+        Literal["training_file", "validation_file"], Meta(description="Which of the files the row is in.")
+    ]
+    line: Annotated[int, Meta(description="From 1.")]
+    code: str
+    message: str
+    fix: Annotated[str, Meta(description="What to do about it.")]
+    warning: bool
+
+
+class TokenCounts(Struct, frozen=True, kw_only=True):
+    """Tokens of a file in one pass over it."""
+
+    rows: int
+    tokens: Annotated[int, Meta(description="Read.")]
+    trainable_tokens: Annotated[int, Meta(description="Learned.")]
+    cut_tokens: Annotated[int, Meta(description="Behind max_length.")]
+    cut_trainable_tokens: Annotated[int, Meta(description="Of those that are cut, how many answers lose.")]
+    rows_cut: int
+    longest_row: Annotated[int, Meta(description="In tokens, once it is cut.")]
+    row_lengths: Annotated[Lengths | None, Meta(description="Tokens a row, before it is cut.")]
+
+
+class StepCounts(Struct, frozen=True):
+    """Optimizer steps."""
+
+    per_epoch: int
+    total: int
+
+
+class MemoryParts(Struct, frozen=True, kw_only=True):
+    """Estimated memory on the device, in bytes, by part."""
+
+    weights: Annotated[int, Meta(description="The base model's.")]
+    adapter: Annotated[int, Meta(description="Its weights and their gradient.")]
+    optimizer: Annotated[int, Meta(description="AdamW's two moments.")]
+    activations: Annotated[int, Meta(description="What is kept for the backward pass.")]
+    logits: int
+    runtime: Annotated[int, Meta(description="The libraries, and what the allocator keeps back.")]
+    total: int
+
+
+class SlotFit(Struct, frozen=True, kw_only=True):
+    """A place for one tuning on a living worker, and whether this one fits there."""
+
+    worker: str
+    slot: int
+    device: Annotated[str, Meta(description="What it computes on.")]
+    memory: Annotated[int, Meta(description="Bytes.")]
+    free: bool
+    fits: bool
+
+
+class Suggestion(Struct, frozen=True, kw_only=True):
+    """The smallest change that makes a tuning fit."""
+
+    hyperparameters: Annotated[dict[str, Any], Meta(description="What to set.")]
+    memory: Annotated[int, Meta(description="Bytes that it needs then.")]
+
+
+class TimeEstimate(Struct, frozen=True, kw_only=True):
+    """How long training will take, without waiting, loading and saving."""
+
+    seconds: Annotated[int | None, Meta(description="Null when no speed was observed.")]
+    tokens_per_second: float | None
+    reason: Annotated[str, Meta(description="Where the speed comes from, or why there is none.")]
+
+
+class TuningEstimate(Struct, frozen=True, kw_only=True):
+    """What a tuning would need."""
+
+    object: Literal["tuning.estimate"] = "tuning.estimate"
+    model: Annotated[str, Meta(description="The base model.")]
+    method: Method
+    hyperparameters: Annotated[Hyperparameters, Meta(description='As resolved: no `"auto"` is left.')]
+    complete: Annotated[
+        bool, Meta(description="Whether every row was measured; else counts are extrapolated.")
+    ]
+    rows_measured: Annotated[int, Meta(description="Rows of both files that can be trained on.")]
+    training: Annotated[TokenCounts, Meta(description="One pass over the training file.")]
+    validation: Annotated[TokenCounts | None, Meta(description="One pass over the validation file.")]
+    total_tokens: Annotated[int, Meta(description="Read in training, over all epochs.")]
+    total_trainable_tokens: int
+    steps: StepCounts
+    memory: MemoryParts
+    fits: Annotated[bool | None, Meta(description="Whether any living worker has room; null without one.")]
+    workers: list[SlotFit]
+    suggestion: Annotated[
+        Suggestion | None, Meta(description="When it fits nowhere, and there is something that would.")
+    ]
+    time: TimeEstimate
+    findings: Annotated[list[RowFinding], Meta(description="The first hundred.")]
+    finding_counts: Annotated[dict[str, int], Meta(description="How many there are, by code.")]
+
+
+class PreviewToken(Struct, frozen=True):
+    """A token."""
+
+    id: int
+    text: str
+    trained: Annotated[bool, Meta(description="Whether it is learned.")]
+
+
+class CutEnd(Struct, frozen=True, kw_only=True):
+    """The end of a row that lies behind max_length."""
+
+    tokens: int
+    trainable_tokens: int
+    text: Annotated[str, Meta(description="Its beginning.")]
+
+
+class PreviewRow(Struct, frozen=True, kw_only=True):
+    """A row as the model reads it."""
+
+    line: int
+    tokens: Annotated[list[PreviewToken], Meta(description="Their texts together are the text.")]
+    cut: Annotated[CutEnd | None, Meta(description="Null when all of it fits.")]
+    fault: Annotated[str | None, Meta(description="Why it cannot be read; then there are no tokens.")]
+
+
+class TuningPreview(Struct, frozen=True, kw_only=True):
+    """What a tuning would be trained on."""
+
+    object: Literal["tuning.preview"] = "tuning.preview"
+    model: Annotated[str, Meta(description="The base model.")]
+    method: Method
+    hyperparameters: Annotated[Hyperparameters, Meta(description='As resolved: no `"auto"` is left.')]
+    preview_hash: Annotated[
+        str | None,
+        Meta(
+            description="SHA-256 over the tokens and labels of every row: created with it, a tuning trains "
+            "exactly this or fails."
+        ),
+    ]
+    reason: Annotated[str | None, Meta(description="Why there is no preview_hash.")]
+    complete: Annotated[bool, Meta(description="Whether every row was measured.")]
+    rows_measured: int
+    rows: list[PreviewRow]
+    findings: Annotated[list[RowFinding], Meta(description="The first hundred.")]
+    finding_counts: Annotated[dict[str, int], Meta(description="How many there are, by code.")]
+
+
+def finding_views(measure: Measure) -> list[RowFinding]:
+    """What is wrong with rows."""
+    return [
+        RowFinding(
+            param=one.param,
+            line=one.line,
+            code=one.code,
+            message=one.message,
+            fix=one.fix,
+            warning=one.warning,
+        )
+        for one in measure.findings
+    ]
+
+
+def counts_view(totals: Totals, rows: int | None) -> TokenCounts:
+    """Counts of a file; of all its `rows` when they are given, and not only of those that were measured."""
+    share = rows / totals.rows if rows and totals.rows else 1.0
+    return TokenCounts(
+        rows=round(totals.rows * share),
+        tokens=round(totals.tokens * share),
+        trainable_tokens=round(totals.trainable * share),
+        cut_tokens=round(totals.cut * share),
+        cut_trainable_tokens=round(totals.cut_trainable * share),
+        rows_cut=round(totals.rows_cut * share),
+        longest_row=totals.longest,
+        row_lengths=totals.lengths,
+    )
+
+
+def preview_rows(measure: Measure) -> list[PreviewRow]:
+    """The rows that were asked for, in the order of their lines."""
+    return [
+        PreviewRow(
+            line=row.line,
+            tokens=[PreviewToken(token.id, token.text, token.trained) for token in row.tokens],
+            cut=CutEnd(tokens=row.cut, trainable_tokens=row.cut_trainable, text=row.cut_text)
+            if row.cut
+            else None,
+            fault=row.fault,
+        )
+        for row in measure.shown
+    ]

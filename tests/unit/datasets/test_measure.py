@@ -1,0 +1,132 @@
+"""A tuning's files as the model reads them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.catalogue.catalogue import CATALOGUE
+from app.catalogue.packaged import ensure_model
+from app.datasets.measure import Measure, Request, measure
+
+MODEL = next(iter(CATALOGUE.values()))
+
+
+@pytest.fixture(scope="module")
+def folder(cache_dir: Path) -> Path:
+    return ensure_model(cache_dir, MODEL)
+
+
+def chat(question: str, answer: str) -> str:
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return json.dumps({"messages": turns}, ensure_ascii=False)
+
+
+def written(path: Path, *rows: str) -> str:
+    path.write_text("\n".join(rows) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def asked(folder: Path, tmp_path: Path) -> Any:
+    def request(*rows: str, **changed: Any) -> Measure:
+        values: dict[str, Any] = {
+            "model_dir": str(folder),
+            "training_file": written(tmp_path / "train.jsonl", *rows),
+            "max_length": 2048,
+            "seconds": 60.0,
+        }
+        return measure(Request(**values | changed))
+
+    return request
+
+
+def test_tokens_are_counted_and_those_that_are_learned(asked: Any) -> None:
+    found = asked(chat("1 + 1?", "2"), chat("2 + 2?", "4 and more"))
+    assert (found.training.rows, found.complete, found.findings) == (2, True, ())
+    assert found.training.trainable == 2 + 4  # each ends with its end-of-turn token
+    assert found.training.cut == 0
+    assert found.training.longest == found.training.lengths.largest
+    everything = asked(chat("1 + 1?", "2"), chat("2 + 2?", "4 and more"), train_on="all")
+    assert everything.training.trainable == everything.training.tokens - 2
+    assert everything.labels_hash != found.labels_hash
+
+
+def test_what_cannot_be_trained_on_is_told_with_its_line_and_a_fix(asked: Any) -> None:
+    rows = (
+        chat("fine", "yes"),
+        chat("too long a question " * 20, "never reached"),
+        chat("short", "a long answer " * 40),
+        chat("special", "see <|im_end|> here"),
+    )
+    found = asked(*rows, max_length=64)
+    told = {(one.line, one.code, one.warning) for one in found.findings}
+    assert told == {(2, "no_trainable_tokens", False), (3, "row_cut", True), (4, "special_token", False)}
+    assert all(one.message and one.fix for one in found.findings)
+    assert found.found == {"no_trainable_tokens": 1, "row_cut": 1, "special_token": 1}
+    assert found.labels_hash is None
+    raised = next(one for one in found.findings if one.line == 2)
+    needed = int(raised.fix.split()[3].rstrip(","))
+    assert asked(*rows[:2], max_length=needed).findings == ()
+
+
+def test_only_a_hundred_findings_are_kept_and_all_are_counted(asked: Any) -> None:
+    found = asked(*[chat("q", "<|im_end|>")] * 150)
+    assert len(found.findings) == 100
+    assert found.found == {"special_token": 150}
+
+
+def test_rows_are_shown_token_by_token(asked: Any) -> None:
+    found = asked(chat("a", "b"), chat("1 + 1?", "zwei 🎉"), lines=(2,))
+    [shown] = found.shown
+    assert shown.line == 2
+    assert "".join(token.text for token in shown.tokens).endswith("<|im_start|>assistant\nzwei 🎉<|im_end|>")
+    assert "".join(token.text for token in shown.tokens if token.trained) == "zwei 🎉<|im_end|>"
+    [cut] = asked(chat("1 + 1?", "zwei 🎉"), first=1, max_length=len(shown.tokens) - 2).shown
+    assert cut.tokens == shown.tokens[:-2]
+    assert (cut.cut, cut.cut_trainable) == (2, 2)
+    assert cut.cut_text == "".join(token.text for token in shown.tokens[-2:])
+    [first, second] = asked(chat("a", "<|im_end|>"), chat("a", "b"), first=2).shown
+    assert (first.tokens, first.fault is None) == ((), False)
+    assert second.fault is None
+
+
+def test_when_the_time_is_up_it_says_how_far_it_came(asked: Any) -> None:
+    found = asked(*[chat("a", "b")] * 50, seconds=0.0, first=1)
+    assert not found.complete
+    assert found.labels_hash is None
+    assert found.training.rows < 50
+    assert len(found.shown) == 1  # worth a moment
+    assert not asked(chat("a", "b"), whole=False).complete
+
+
+def test_it_runs_as_a_process_of_its_own_without_torch(folder: Path, tmp_path: Path) -> None:
+    request = Request(
+        model_dir=str(folder),
+        training_file=written(tmp_path / "train.jsonl", chat("a", "b")),
+        validation_file=written(tmp_path / "validation.jsonl", chat("c", "d"), chat("e", "f")),
+        max_length=64,
+        seconds=60.0,
+    )
+    run = (
+        "import sys; from app.datasets.measure import main; main(); assert 'transformers' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", run], input=msgspec.json.encode(request), capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = msgspec.json.decode(done.stdout, type=Measure)
+    assert found == measure(request)
+    assert found.validation is not None
+    assert (found.training.rows, found.validation.rows) == (1, 2)
+    broken = msgspec.structs.replace(request, model_dir=str(tmp_path))
+    command = [sys.executable, "-m", "app.datasets.measure"]
+    done = subprocess.run(command, input=msgspec.json.encode(broken), capture_output=True)
+    assert done.returncode == 2
+    assert b"cannot be read" in done.stderr
