@@ -19,7 +19,20 @@ from app.api.edge import edge
 from app.api.errors import HANDLERS
 from app.api.fleet import Fleet
 from app.api.known import Known
-from app.api.routes import adapters, docs, estimates, events, files, metrics, models, operations, tunings
+from app.api.routes import (
+    adapters,
+    checkpoints,
+    docs,
+    estimates,
+    events,
+    files,
+    logs,
+    metrics,
+    models,
+    openai_jobs,
+    operations,
+    tunings,
+)
 from app.api.service import Service
 from app.api.session import authenticate, session_of
 from app.api.wire import BoundedProtocol
@@ -45,9 +58,12 @@ def routed() -> Litestar:
             *estimates.ROUTES,
             *events.ROUTES,
             *metrics.ROUTES,
+            *checkpoints.ROUTES,
+            *logs.ROUTES,
             *adapters.ROUTES,
             *files.ROUTES,
             *models.ROUTES,
+            *openai_jobs.ROUTES,
             *operations.ROUTES,
             *docs.ROUTES,
         ],

@@ -28,6 +28,7 @@ VERSIONS = {
     "file": "SELECT version FROM files WHERE id = $1",
     "acct": "SELECT version FROM accounts WHERE id = $1",
 }
+MODEL_VERSION = "SELECT version FROM models WHERE id = $1"  # a model's id has no prefix of its own
 
 logger = structlog.get_logger("api")
 
@@ -130,7 +131,7 @@ class Commands:
             return False
 
     async def _applied(self, aggregate_id: str) -> int:
-        query = VERSIONS[aggregate_id.partition("-")[0]]
+        query = VERSIONS.get(aggregate_id.partition("-")[0], MODEL_VERSION)
         return int(await self._pool.fetchval(query, aggregate_id) or 0)
 
     async def _reply_reader(self) -> Reader:

@@ -54,6 +54,7 @@ async def list_tunings(
     after: str | None = None,
     status: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    without_metadata: bool = False,
 ) -> list[Found]:
     """The account's tunings, newest first, behind the one with the id `after`; one more than `limit`.
 
@@ -70,6 +71,8 @@ async def list_tunings(
         narrow("t.status = {}", status)
     if metadata:
         narrow("t.metadata @> {}::jsonb", msgspec.json.encode(metadata).decode())
+    if without_metadata:
+        narrow("t.metadata = '{{}}'")
     if after is not None:
         last = await session.service.pool.fetchval(
             "SELECT created_at FROM tunings WHERE id = $1 AND account_id = $2",

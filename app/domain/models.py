@@ -1,4 +1,4 @@
-"""Base models that can be tuned. Tuned ones come into being with a tuning's `succeeded`."""
+"""Base models that can be tuned. Tuned ones begin with a tuning's `succeeded`; here they only end."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ class ArchiveModel(Struct, frozen=True):
     """No new tuning may start from this model."""
 
 
+class DeleteModel(Struct, frozen=True):
+    """Take a tuned model out of use; `account_id` is whose it is."""
+
+    account_id: str
+
+
 class Registered(Struct, frozen=True):
     """A base model is to be had, or in another revision."""
 
@@ -37,8 +43,14 @@ class Archived(Struct, frozen=True):
     """No new tuning may start from it."""
 
 
+class Deleted(Struct, frozen=True):
+    """A tuned model is out of use; the adapter's bytes stay with its tuning."""
+
+    account_id: str
+
+
 class BaseModel(Struct, frozen=True):
-    """A base model as last registered."""
+    """A base model as last registered; or a tuned one of an account, of which only its end is known here."""
 
     id: str
     revision: str
@@ -47,11 +59,19 @@ class BaseModel(Struct, frozen=True):
     license: str
     created_at: datetime
     archived: bool = False
+    account_id: str | None = None
 
 
 def decide(model: BaseModel | None, command: Any, context: Context) -> Accepted | Rejection:
     """Events for a command, or why not."""
     match model, command:
+        case None, DeleteModel():
+            return Accepted((Deleted(command.account_id),))
+        case BaseModel(), DeleteModel():
+            again = model.account_id == command.account_id
+            return Accepted() if again else not_found("tuned model", context)
+        case BaseModel(account_id=str()), _:
+            return not_found("base model", context)
         case None, RegisterModel():
             return Accepted((Registered(**msgspec.structs.asdict(command)),))
         case None, _:
@@ -72,6 +92,8 @@ def evolve(model: BaseModel | None, event: Any, recorded: Recorded) -> BaseModel
         case Registered():
             created_at = model.created_at if model else recorded.at
             return BaseModel(id=recorded.aggregate_id, created_at=created_at, **msgspec.structs.asdict(event))
+        case Deleted(account_id=account_id):
+            return BaseModel(recorded.aggregate_id, "", 0, 0, "", recorded.at, True, account_id)
         case Archived():
             assert model is not None
             return msgspec.structs.replace(model, archived=True)
@@ -82,8 +104,8 @@ MODELS = Decider(
     stream="models",
     noun="model",
     state=BaseModel,
-    commands=wire_types("model", RegisterModel, ArchiveModel),
-    events=wire_types("model", Registered, Archived),
+    commands=wire_types("model", RegisterModel, ArchiveModel, DeleteModel),
+    events=wire_types("model", Registered, Archived, Deleted),
     decide=decide,
     evolve=evolve,
 )

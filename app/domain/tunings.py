@@ -205,6 +205,13 @@ class CancelTuning(Struct, frozen=True):
     """End the tuning at once."""
 
 
+class UpdateTuning(Struct, frozen=True):
+    """Give the tuning another priority, or other metadata; None leaves it as it is."""
+
+    priority: int | None = None
+    metadata: dict[str, str] | None = None
+
+
 # Events
 
 
@@ -303,6 +310,13 @@ class Cancelled(Struct, frozen=True):
     """The job was ended at once; `attempt` is the one that was told to stop."""
 
     attempt: int | None
+
+
+class Updated(Struct, frozen=True):
+    """The job has another priority, or other metadata, from now on; None: as before."""
+
+    priority: int | None = None
+    metadata: dict[str, str] | None = None
 
 
 # Orders for trainer workers; each goes to one worker and holds for one session of it
@@ -406,6 +420,8 @@ def decide(tuning: Tuning | None, command: Any, context: Context) -> Accepted | 
             return _pause(tuning)
         case ResumeTuning():
             return _resume(tuning)
+        case UpdateTuning():
+            return _update(tuning, command)
     return _report(tuning, command, context)
 
 
@@ -463,6 +479,17 @@ def _resume(tuning: Tuning) -> Accepted | Rejection:
     if tuning.status != "paused":
         return illegal(tuning, "resumed")
     return Accepted((Resumed(),))
+
+
+def _update(tuning: Tuning, command: UpdateTuning) -> Accepted | Rejection:
+    if tuning.ended:
+        return illegal(tuning, "updated")
+    changes = {
+        name: wanted
+        for name, wanted in asdict(command).items()
+        if wanted is not None and wanted != getattr(tuning, name)
+    }
+    return Accepted((Updated(**changes),)) if changes else Accepted()
 
 
 def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Rejection:
@@ -615,6 +642,9 @@ def evolve(tuning: Tuning | None, event: Any, recorded: Recorded) -> Tuning:
             )
         case Cancelled():
             return replace(tuning, status="cancelled", attempt=None, pausing=False, finished_at=recorded.at)
+        case Updated():
+            changes = {name: value for name, value in asdict(event).items() if value is not None}
+            return replace(tuning, **changes)
     raise TypeError(f"not an event of tunings: {event!r}")
 
 
@@ -636,6 +666,7 @@ TUNINGS = Decider(
         PauseTuning,
         ResumeTuning,
         CancelTuning,
+        UpdateTuning,
     ),
     events=wire_types(
         "tuning",
@@ -651,6 +682,7 @@ TUNINGS = Decider(
         Succeeded,
         Failed,
         Cancelled,
+        Updated,
     ),
     decide=decide,
     evolve=evolve,

@@ -118,6 +118,17 @@ class Store:
                 out.write(chunk)
         return Stored(size, digest.hexdigest())
 
+    async def keys(self, folder: str) -> list[str]:
+        """Every key that begins with `folder`, which ends with a slash."""
+        try:
+            return [
+                str(found["path"])
+                async for some in obstore.list(self._store, prefix=folder)
+                for found in some
+            ]
+        except (BaseError, OSError) as error:
+            raise StorageError(f"{folder} could not be listed: {error}") from error
+
     async def delete(self, key: str) -> None:
         """Remove an object; one that is not there is gone already."""
         try:

@@ -25,6 +25,7 @@ from app.domain.tunings import (
 )
 from app.log import metrics
 from app.storage.store import ObjectMissing, Store
+from app.trainer_worker.attempt_log import leave_log
 from app.trainer_worker.child import Child, ChildDied
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training import frames
@@ -66,6 +67,7 @@ async def run_attempt(
     except ChildDied as error:
         log.warning("child_died", error=str(error), output=_tail(child.output))
         lost = ReportLost(attempt.number, attempt.session, "child_died")
+        await leave_log(store, tuning.id, attempt.number, child.output)
         await reports.report(tuning.id, attempt, "lost", lost)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -117,7 +119,7 @@ class _Conversation:
                     await self._child.send(Verify(str(await self._read_back(results))))
                 case frames.Verified() if saved is not None:
                     self._log.info("adapter_verified", logit_difference=frame.max_logit_difference)
-                    await self._report(
+                    await self._end(
                         "succeeded",
                         ReportSucceeded(
                             number, session, saved.train_loss, saved.eval_loss, saved.trained_tokens, results
@@ -140,7 +142,12 @@ class _Conversation:
         curve = self._folder / "output" / "results" / "metrics.jsonl"
         results = (await self._put(curve, "results/metrics.jsonl"),) if curve.exists() else ()
         report = ReportFailed(self._attempt.number, self._attempt.session, failure, results)
-        await self._report("failed", report)
+        await self._end("failed", report)
+
+    async def _end(self, what: str, body: object) -> None:
+        """The last report: whoever hears of it finds the log."""
+        await leave_log(self._store, self._tuning.id, self._attempt.number, self._child.output)
+        await self._report(what, body)
 
     async def _report(self, what: str, body: object) -> None:
         await self._reports.report(self._tuning.id, self._attempt, what, body)

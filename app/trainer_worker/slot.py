@@ -13,6 +13,7 @@ from app.domain.tunings import LossReason, ReportLost, ReportPaused, RunAttempt
 from app.log.workers import Device, Occupant, Slot
 from app.storage.store import Store
 from app.trainer_worker.attempt import run_attempt
+from app.trainer_worker.attempt_log import leave_log
 from app.trainer_worker.child import Child, ChildDied
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training.frames import FrameError
@@ -66,6 +67,9 @@ class WarmSlot:
                 await child.stop()
                 self._child, self._occupant = None, None
                 self._on_change()
+                if (order := self._order) is not None:  # however it ended, and with the child's last words
+                    self._order = None
+                    await leave_log(self._store, order.tuning.id, order.attempt.number, child.output)
 
     async def _next_order(self, child: Child) -> RunAttempt:
         ordered, died = asyncio.create_task(self._orders.get()), asyncio.create_task(child.wait())
@@ -79,7 +83,7 @@ class WarmSlot:
             died.cancel()
 
     async def _carry_out(self, order: RunAttempt, child: Child) -> None:
-        self._running = asyncio.create_task(self._run(order, child))
+        self._order, self._running = order, asyncio.create_task(self._run(order, child))
         try:
             await asyncio.wait([self._running])
         finally:
@@ -118,7 +122,6 @@ class WarmSlot:
             await self._lose(order, "order_declined")
             return
         self._occupant = Occupant(order.tuning.id, order.attempt.number)
-        self._order = order
         self._orders.put_nowait(order)
         self._on_change()
 

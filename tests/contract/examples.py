@@ -15,6 +15,7 @@ from app.domain.decider import Decider, fold
 from app.domain.files import FILES, Checked, Deleted, Fault, Uploaded
 from app.domain.hyperparameters import Hyperparameters
 from app.domain.models import MODELS, Archived, Registered
+from app.domain.models import Deleted as ModelDeleted
 from app.domain.tunings import (
     TUNINGS,
     Attempt,
@@ -40,6 +41,7 @@ from app.domain.tunings import (
     Started,
     StopAttempt,
     Succeeded,
+    Updated,
     WarmStart,
 )
 from app.log.codec import (
@@ -107,6 +109,7 @@ LIVES: dict[str, tuple[Decider, str, tuple[Any, ...]]] = {
     ),
     "fails": (TUNINGS, JOB, (CREATED, Dispatched(ATTEMPT), Started(1), Failed(1, FAILURE, (RESULT,)))),
     "cancelled": (TUNINGS, JOB, (CREATED, Cancelled(None))),
+    "updated": (TUNINGS, JOB, (CREATED, Updated(5, {"team": "mails"}))),
     "file": (
         FILES,
         FILE,
@@ -117,6 +120,7 @@ LIVES: dict[str, tuple[Decider, str, tuple[Any, ...]]] = {
         ),
     ),
     "model": (MODELS, MODEL, (Registered("r1", 2048, 135_000_000, "apache-2.0"), Archived())),
+    "tuned model": (MODELS, f"ft:{MODEL}:mails:{JOB}", (ModelDeleted(ACCOUNT),)),
     "account": (
         ACCOUNTS,
         ACCOUNT,

@@ -1,15 +1,17 @@
-"""The models: base ones that can be tuned, and the account's tuned ones."""
+"""The models: base ones that can be tuned, and the account's tuned ones, which it can delete."""
 
 from __future__ import annotations
 
 import msgspec
-from litestar import get
+from litestar import delete, get
 from litestar.params import FromPath
 
-from app.api.errors import missing
+from app.api.decisions import decided
+from app.api.errors import ApiError, missing
 from app.api.schemas.models import ModelList, ModelObject, base_model_view, tuned_model_view
-from app.api.session import Authenticated
-from app.domain.models import BaseModel
+from app.api.schemas.pages import Deleted
+from app.api.session import Authenticated, Session
+from app.domain.models import MODELS, BaseModel, DeleteModel
 
 
 @get("/v1/models", operation_id="listModels", scope="read")
@@ -17,7 +19,7 @@ async def list_models(session: Authenticated) -> ModelList:
     """Every model, in one page."""
     base = await session.service.pool.fetch("SELECT state FROM models WHERE NOT archived ORDER BY id")
     tuned = await session.service.pool.fetch(
-        "SELECT * FROM tuned_models WHERE account_id = $1 ORDER BY created_at DESC, id",
+        "SELECT * FROM live_tuned_models WHERE account_id = $1 ORDER BY created_at DESC, id",
         session.caller.account_id,
     )
     views = [base_model_view(msgspec.json.decode(row["state"], type=BaseModel)) for row in base]
@@ -27,15 +29,31 @@ async def list_models(session: Authenticated) -> ModelList:
 @get("/v1/models/{id:str}", operation_id="getModel", scope="read")
 async def retrieve(session: Authenticated, id: FromPath[str]) -> ModelObject:
     """One model."""
+    return await _model(session, id)
+
+
+async def _model(session: Session, id: str) -> ModelObject:
     row = await session.service.pool.fetchrow("SELECT state FROM models WHERE id = $1 AND NOT archived", id)
     if row is not None:
         return base_model_view(msgspec.json.decode(row["state"], type=BaseModel))
     tuned = await session.service.pool.fetchrow(
-        "SELECT * FROM tuned_models WHERE id = $1 AND account_id = $2", id, session.caller.account_id
+        "SELECT * FROM live_tuned_models WHERE id = $1 AND account_id = $2", id, session.caller.account_id
     )
     if tuned is None:
         raise missing("model", id)
     return tuned_model_view(tuned)
 
 
-ROUTES = [list_models, retrieve]
+@delete("/v1/models/{id:str}", status_code=200, operation_id="deleteModel", scope="write")
+async def remove(session: Authenticated, id: FromPath[str]) -> Deleted:
+    """Take a tuned model out of use; its adapter stays to be had from the tuning that made it."""
+    found = await _model(session, id)
+    if found.tuning is None:
+        raise ApiError(
+            400, "model_not_deletable", f"{id} is a base model; only tuned ones can be deleted", "id"
+        )
+    await decided(session, MODELS, id, DeleteModel(session.caller.account_id), certain=True)
+    return Deleted(id, "model")
+
+
+ROUTES = [list_models, retrieve, remove]

@@ -1,22 +1,23 @@
-"""The tunings: created, read, listed, cancelled, paused and resumed."""
+"""The tunings: created, read, listed, changed, cancelled, paused and resumed."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, QueryParameter
 
 from app.api import reading
+from app.api.changing import Change, changed
 from app.api.creation import Made, create_tuning, rerun_tuning
-from app.api.decisions import decided, idempotency_key
+from app.api.decisions import idempotency_key
+from app.api.errors import invalid
 from app.api.past import as_it_was
 from app.api.requests import After, Limit, json_object, read_fields
 from app.api.schemas.pages import Page, page
-from app.api.schemas.tunings import MetadataFilter, TuningJob, TuningRequest, tuning_view
+from app.api.schemas.tunings import MetadataFilter, TuningJob, TuningRequest, TuningUpdate, tuning_view
 from app.api.session import Authenticated, Session
-from app.domain.tunings import TUNINGS, CancelTuning, PauseTuning, ResumeTuning, Status, Tuning
+from app.domain.tunings import CancelTuning, PauseTuning, ResumeTuning, Status, UpdateTuning
 
 
 @post(
@@ -97,31 +98,64 @@ async def list_tunings(
     return page([tuning_view(each.tuning, each.version, each.told) for each in found], limit)
 
 
-@delete("/v1/tunings.cancel/{id:str}", status_code=200, operation_id="cancelTuning", scope="write")
+@post(
+    "/v1/tunings.update/{id:str}",
+    status_code=200,
+    operation_id="updateTuning",
+    scope="write",
+    body=TuningUpdate,
+    answers=(202,),
+)
+async def update(
+    request: Request[Any, Any, Any], session: Authenticated, id: FromPath[str]
+) -> Response[TuningJob]:
+    """Give a tuning that has not ended another priority or other metadata; what is left out stays."""
+    body, _ = await json_object(request)
+    values, faults = read_fields(TuningUpdate, body)
+    if faults:
+        raise invalid(faults)
+    return await _changed(session, id, UpdateTuning(**values))
+
+
+@delete(
+    "/v1/tunings.cancel/{id:str}",
+    status_code=200,
+    operation_id="cancelTuning",
+    scope="write",
+    answers=(202,),
+)
 async def cancel(session: Authenticated, id: FromPath[str]) -> Response[TuningJob]:
     """End a tuning at once; one that is cancelled already stays so."""
     return await _changed(session, id, CancelTuning())
 
 
-@post("/v1/tunings.pause/{id:str}", status_code=200, operation_id="pauseTuning", scope="write")
+@post(
+    "/v1/tunings.pause/{id:str}",
+    status_code=200,
+    operation_id="pauseTuning",
+    scope="write",
+    answers=(202,),
+)
 async def pause(session: Authenticated, id: FromPath[str]) -> Response[TuningJob]:
     """Bring a running tuning to rest at a checkpoint and free its devices; one that rests stays so."""
     return await _changed(session, id, PauseTuning())
 
 
-@post("/v1/tunings.resume/{id:str}", status_code=200, operation_id="resumeTuning", scope="write")
+@post(
+    "/v1/tunings.resume/{id:str}",
+    status_code=200,
+    operation_id="resumeTuning",
+    scope="write",
+    answers=(202,),
+)
 async def resume(session: Authenticated, id: FromPath[str]) -> Response[TuningJob]:
     """Let a paused tuning go on from its last checkpoint."""
     return await _changed(session, id, ResumeTuning())
 
 
-async def _changed(
-    session: Session, id: str, command: CancelTuning | PauseTuning | ResumeTuning
-) -> Response[TuningJob]:
-    await reading.the_tuning(session, id)
-    reply, seen = await decided(session, TUNINGS, id, command, certain=True)
-    tuning = msgspec.json.decode(reply.state, type=Tuning)
-    return Response(tuning_view(tuning, reply.version), status_code=200 if seen else 202)
+async def _changed(session: Session, id: str, command: Change) -> Response[TuningJob]:
+    found, status = await changed(session, id, command)
+    return Response(tuning_view(found.tuning, found.version, found.told), status_code=status)
 
 
-ROUTES = [create, rerun, retrieve, list_tunings, cancel, pause, resume]
+ROUTES = [create, rerun, retrieve, list_tunings, update, cancel, pause, resume]

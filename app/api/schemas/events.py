@@ -24,6 +24,7 @@ from app.domain.tunings import (
     Resumed,
     Started,
     Succeeded,
+    Updated,
 )
 
 OF_CREATED = ("hyperparameters", "method", "suffix", "metadata", "seed", "priority")
@@ -111,4 +112,7 @@ def _told(event: Any) -> Told:
             return "error", failure.message, {"error": failure_view(failure)}
         case Cancelled():
             return "info", "the tuning was cancelled", {}
+        case Updated():
+            changed = {name: value for name, value in asdict(event).items() if value is not None}
+            return "info", f"{' and '.join(changed)} changed", changed
     raise TypeError(f"not an event of tunings: {event!r}")

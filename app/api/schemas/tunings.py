@@ -46,6 +46,13 @@ class TuningRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
 
 
+class TuningUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a tuning that has not ended; what is left out or null stays as it is."""
+
+    priority: Priority | None = None
+    metadata: Annotated[Metadata | None, Meta(description="Instead of all pairs so far.")] = None
+
+
 class MetadataFilter(Struct, frozen=True):
     """Query parameters `metadata[k]=v`: only tunings with all of these pairs."""
 

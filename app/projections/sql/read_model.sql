@@ -77,6 +77,10 @@ CREATE TABLE tuned_models (
     created_at timestamptz NOT NULL
 );
 
+-- Those that were not deleted: a deletion is an event of the stream of models.
+CREATE VIEW live_tuned_models AS
+SELECT * FROM tuned_models t WHERE NOT EXISTS (SELECT FROM models m WHERE m.id = t.id);
+
 CREATE TABLE accounts (
     id text PRIMARY KEY,
     version integer NOT NULL,

@@ -20,6 +20,7 @@ from tunesmith.kafka._events import (
     KeyIssued,
     KeyRevoked,
     ModelArchived,
+    ModelDeleted,
     ModelRegistered,
     TuningAttemptLost,
     TuningCancelled,
@@ -33,6 +34,7 @@ from tunesmith.kafka._events import (
     TuningResumed,
     TuningStarted,
     TuningSucceeded,
+    TuningUpdated,
 )
 from tunesmith.kafka._history import ChainError, GapError, StreamError
 from tunesmith.kafka._stream import EventStream
@@ -51,6 +53,7 @@ __all__ = [
     "KeyIssued",
     "KeyRevoked",
     "ModelArchived",
+    "ModelDeleted",
     "ModelRegistered",
     "StreamError",
     "TuningAttemptLost",
@@ -65,4 +68,5 @@ __all__ = [
     "TuningResumed",
     "TuningStarted",
     "TuningSucceeded",
+    "TuningUpdated",
 ]

@@ -207,6 +207,13 @@ class TuningCancelled(Resource):
     attempt: int | None
 
 
+class TuningUpdated(Resource):
+    """The tuning has another priority, or other metadata, from now on; None: as before."""
+
+    priority: int | None
+    metadata: dict[str, str] | None
+
+
 class FileUploaded(Resource):
     """A file's bytes are in the object store; `key` is None where they lie at `files/<id>`."""
 
@@ -245,6 +252,12 @@ class ModelRegistered(Resource):
 
 class ModelArchived(Resource):
     """No new tuning may start from the model."""
+
+
+class ModelDeleted(Resource):
+    """A tuned model is out of use."""
+
+    account_id: str
 
 
 class AccountOpened(Resource):
@@ -290,12 +303,14 @@ KINDS: dict[str, type[Resource]] = {
     "tunesmith.tuning.succeeded.v1": TuningSucceeded,
     "tunesmith.tuning.failed.v1": TuningFailed,
     "tunesmith.tuning.cancelled.v1": TuningCancelled,
+    "tunesmith.tuning.updated.v1": TuningUpdated,
     "tunesmith.file.uploaded.v1": FileUploaded,
     "tunesmith.file.uploaded.v2": FileUploaded,
     "tunesmith.file.checked.v1": FileChecked,
     "tunesmith.file.deleted.v1": FileDeleted,
     "tunesmith.model.registered.v1": ModelRegistered,
     "tunesmith.model.archived.v1": ModelArchived,
+    "tunesmith.model.deleted.v1": ModelDeleted,
     "tunesmith.account.opened.v1": AccountOpened,
     "tunesmith.account.key_issued.v1": KeyIssued,
     "tunesmith.account.key_revoked.v1": KeyRevoked,

@@ -37,6 +37,7 @@ from app.log.topics import declared
 from app.log.workers import Heartbeat, read_heartbeat
 from app.scheduler.loop import serve as schedule
 from app.settings import Settings
+from app.storage.logs import logged_attempts
 from app.storage.store import Store
 from app.trainer_worker.worker import serve as work
 from tests.handling import events_of, handling, send
@@ -185,6 +186,7 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
         for file in tuning.result_files:
             got = await here.store.get_file(file.key, tmp_path / "got" / file.name)
             assert (got.bytes, got.sha256) == (file.bytes, file.sha256)
+        assert await logged_attempts(here.store, "job-1") == [1]
 
 
 async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_frees_its_slot(
@@ -206,6 +208,7 @@ async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_f
             return (await here.happened("job-1")).count("Dispatched") == 2 and await trains()
 
         await until(again)
+        assert await logged_attempts(here.store, "job-1") == [1]
         assert (await here.happened("job-1"))[:5] == [
             "Created",
             "Dispatched",
@@ -229,6 +232,11 @@ async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_f
         await here.cancel("job-1")
         await gone(third, within=5)
         assert (await here.tuning("job-1")).status == "cancelled"
+
+        async def logged() -> bool:
+            return await logged_attempts(here.store, "job-1") == [1, 2, 3]
+
+        await until(logged, within=10)
 
 
 async def test_a_worker_told_to_stop_hands_its_attempt_back_and_leaves_no_process(

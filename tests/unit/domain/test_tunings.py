@@ -43,6 +43,8 @@ from app.domain.tunings import (
     Started,
     StopAttempt,
     Succeeded,
+    Updated,
+    UpdateTuning,
 )
 from tests.unit.domain.scenario import Scenario
 
@@ -91,6 +93,7 @@ COMMANDS: dict[str, Any] = {
     "pause": PauseTuning(),
     "resume": ResumeTuning(),
     "cancel": CancelTuning(),
+    "update": UpdateTuning(priority=5),
 }
 ILLEGAL, OVER, MISSING = "invalid_state_transition", "attempt_superseded", "not_found"
 # What each command makes happen in each state: event types, or the code of the refusal.
@@ -110,6 +113,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "pause": ILLEGAL,
         "resume": ILLEGAL,
         "cancel": [Cancelled],
+        "update": [Updated],
     },
     "dispatched": {
         "create": [],
@@ -125,6 +129,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "pause": ILLEGAL,
         "resume": ILLEGAL,
         "cancel": [Cancelled],
+        "update": [Updated],
     },
     "running": {
         "create": [],
@@ -140,6 +145,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "pause": [PauseRequested],
         "resume": [],
         "cancel": [Cancelled],
+        "update": [Updated],
     },
     "between attempts": {
         "create": [],
@@ -155,6 +161,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "pause": [PauseRequested, Paused],
         "resume": [],
         "cancel": [Cancelled],
+        "update": [Updated],
     },
     "pausing": {
         "create": [],
@@ -170,6 +177,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "pause": [],
         "resume": ILLEGAL,
         "cancel": [Cancelled],
+        "update": [Updated],
     },
     "paused": dict.fromkeys(COMMANDS, OVER)
     | {
@@ -179,6 +187,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "pause": [],
         "resume": [Resumed],
         "cancel": [Cancelled],
+        "update": [Updated],
     },
     "resumed": dict.fromkeys(COMMANDS, OVER)
     | {
@@ -187,6 +196,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "pause": [PauseRequested, Paused],
         "resume": [],
         "cancel": [Cancelled],
+        "update": [Updated],
     },
     "succeeded": dict.fromkeys(COMMANDS, ILLEGAL) | {"create": []},
     "failed": dict.fromkeys(COMMANDS, ILLEGAL) | {"create": []},
@@ -216,6 +226,7 @@ def test_each_command_in_each_state_does_what_the_table_says(state: str, command
         ("succeeded", "cancel", "cancelled"),
         ("failed", "succeeded", "succeeded"),
         ("cancelled", "failed", "failed"),
+        ("failed", "update", "updated"),
         ("dispatched", "succeeded", "succeeded"),
     ],
 )
@@ -337,3 +348,12 @@ def test_checkpoints_only_go_forward() -> None:
     assert tuning.then(ReportCheckpoint(1, "session-1", CHECKPOINT)) == ()
     assert tuning.then(ReportCheckpoint(1, "session-1", replace(CHECKPOINT, step=9))) == ()
     assert len(tuning.then(ReportCheckpoint(1, "session-1", replace(CHECKPOINT, step=20)))) == 1
+
+
+def test_an_update_tells_what_it_changes_and_nothing_else() -> None:
+    tuning = Scenario(TUNINGS, JOB, CREATED)
+    assert tuning.then(UpdateTuning(metadata={"team": "a"})) == (Updated(None, {"team": "a"}),)
+    assert tuning.then(UpdateTuning(priority=5, metadata={"team": "a"})) == (Updated(5, None),)
+    assert tuning.then(UpdateTuning(priority=5)) == ()
+    assert tuning.then(UpdateTuning(priority=0, metadata={})) == (Updated(0, {}),)
+    assert (tuning.state.priority, tuning.state.metadata) == (0, {})

@@ -11,7 +11,16 @@ import msgspec
 import pytest
 
 from app.domain.hyperparameters import Hyperparameters, resolve
-from app.domain.tunings import TUNINGS, AttemptLost, CancelTuning, CreateTuning, Dispatched, FileRef, ModelRef
+from app.domain.tunings import (
+    TUNINGS,
+    AttemptLost,
+    CancelTuning,
+    CreateTuning,
+    Dispatched,
+    FileRef,
+    ModelRef,
+    UpdateTuning,
+)
 from app.log import topics
 from app.log.aggregates import read_aggregate
 from app.log.memory import MemoryLog, MemoryTransactionalWriter
@@ -99,6 +108,12 @@ async def test_the_first_starts_and_the_others_are_told_their_places(log: Memory
 
         await until(told)
         assert await dispatched(log) == [("job-1", "w", 1)]
+        await send(log, TUNINGS, "job-3", UpdateTuning(priority=1), ids=["update"])
+
+        async def overtaken() -> bool:
+            return await places(log) == {"job-2": 2, "job-3": 1}
+
+        await until(overtaken)
         await send(log, TUNINGS, "job-2", CancelTuning(), ids=["cancel"])
 
         async def moved_up() -> bool:
