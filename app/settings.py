@@ -60,6 +60,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     creates_per_minute: Annotated[
         int, Meta(ge=0, description="Tunings an account may create in any 60 seconds; 0: no limit.")
     ] = 10
+    running_tunings: Annotated[
+        int, Meta(ge=0, description="Attempts an account may have on workers at a time; 0: no limit.")
+    ] = 0
+    waiting_tunings: Annotated[
+        int, Meta(ge=0, description="Pending tunings an account may have at a time; 0: no limit.")
+    ] = 0
+    stored_bytes: Annotated[
+        int, Meta(ge=0, description="Bytes of uploads an account may have at a time; 0: no limit.")
+    ] = 0
+    audit_days: Annotated[
+        int, Meta(ge=0, description="How long rows of the audit log are kept; 0: for ever.")
+    ] = 90
     upload_limit_bytes: Annotated[int, Meta(ge=1, description="Largest upload, in bytes.")] = 8 * 1024**3
     worker: Annotated[str | None, Meta(description="Name of this trainer worker; none: the host's.")] = None
     slots: Annotated[int, Meta(ge=0, description="Attempts one trainer worker runs at a time.")] = 1

@@ -13,6 +13,8 @@ from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp
 
+from app.api import idempotency
+from app.api.audit import Audit
 from app.api.auth import Keys
 from app.api.commands import Commands
 from app.api.edge import edge
@@ -20,12 +22,15 @@ from app.api.errors import HANDLERS
 from app.api.fleet import Fleet
 from app.api.known import Known
 from app.api.routes import (
+    accounts,
     adapters,
+    audit,
     checkpoints,
     docs,
     estimates,
     events,
     files,
+    keys,
     logs,
     metrics,
     models,
@@ -35,6 +40,7 @@ from app.api.routes import (
 )
 from app.api.service import Service
 from app.api.session import authenticate, session_of
+from app.api.sweep import keep_swept
 from app.api.wire import BoundedProtocol
 from app.log.port import Log
 from app.settings import Settings
@@ -47,7 +53,7 @@ def create_app(service: Service, fleet: Fleet, log: Log) -> ASGIApp:
     """The app over its dependencies, with its edge: around all of it, for unknown routes have answers too."""
     app = routed()
     app.state.service, app.state.fleet, app.state.log = service, fleet, log
-    return edge(app)
+    return edge(idempotency.settling(app), service.audit.hear)
 
 
 def routed() -> Litestar:
@@ -64,12 +70,16 @@ def routed() -> Litestar:
             *files.ROUTES,
             *models.ROUTES,
             *openai_jobs.ROUTES,
+            *keys.ROUTES,
+            *accounts.ROUTES,
+            *audit.ROUTES,
             *operations.ROUTES,
             *docs.ROUTES,
         ],
         guards=[authenticate],
+        before_request=idempotency.before,
         dependencies={"session": Provide(session_of, sync_to_thread=False)},
-        exception_handlers=HANDLERS,
+        exception_handlers=HANDLERS | {idempotency.Replayed: idempotency.handle_replayed},
         openapi_config=OpenAPIConfig(title="Tunesmith", version="1"),
         request_max_body_size=None,
         logging_config=None,
@@ -103,13 +113,19 @@ async def serve(
             known = Known(pool)
             commands, fleet = Commands(log, dsn, pool, known), Fleet(settings.lease_seconds)
             await commands.start()
-            following = asyncio.create_task(fleet.follow(log))
+            told = Audit(pool)
+            beside = [
+                asyncio.create_task(work)
+                for work in (fleet.follow(log), told.write(), keep_swept(pool, settings.audit_days))
+            ]
             try:
-                app = create_app(Service(settings, pool, Keys(pool), known, store, commands), fleet, log)
+                service = Service(settings, pool, Keys(pool), known, store, commands, told)
+                app = create_app(service, fleet, log)
                 await _answer(app, listening, settings.drain_seconds, stop, lambda: on_listening(address))
             finally:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
                 await commands.close()
 
 

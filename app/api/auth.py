@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from datetime import UTC, datetime
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from app.api.errors import ApiError
+from app.domain.accounts import Limits
 
 KNOWN_SECONDS = 0.5  # revocation and suspension are heard of within a second, with the read model's lag
 MOST_KNOWN = 10_000
 KEY_QUERY = """
-SELECT k.id, k.account_id, k.scopes, k.expires_at, k.revoked_at, a.suspended
+SELECT k.id, k.account_id, k.scopes, k.expires_at, k.revoked_at, a.suspended, a.limits
 FROM api_keys k JOIN accounts a ON a.id = k.account_id
 WHERE k.sha256 = $1
 """
 
 
 class Caller(Struct, frozen=True):
-    """The account and key of a request."""
+    """The account and key of a request, and what limits the account has of its own."""
 
     account_id: str
     key_id: str
     scopes: frozenset[str]
+    limits: Limits = Limits()
 
     @property
     def actor(self) -> str:
         """As events name it."""
         return f"key:{self.key_id}"
+
+    @property
+    def admin(self) -> bool:
+        """Whether it manages accounts."""
+        return "admin" in self.scopes
+
+    def has(self, scope: str) -> bool:
+        """Whether it may do what asks for this scope."""
+        return scope in self.scopes or self.admin
+
+
+class Known(Struct, frozen=True):
+    """A key as the read model has it."""
+
+    caller: Caller
+    expires_at: datetime | None
+    revoked: bool
+    suspended: bool
+
+    def admit(self, scope: str) -> Caller:
+        """The caller, who must have `scope`. Raises `ApiError` 401 or 403."""
+        if self.revoked:
+            raise _unknown("this API key is not known; ask your operator for one")
+        if self.expires_at is not None and self.expires_at <= datetime.now(UTC):
+            raise _unknown("this API key has expired; ask your operator for a new one")
+        if self.suspended:
+            raise ApiError(403, "account_suspended", "Account suspended; ask your operator")
+        if not self.caller.has(scope):
+            raise ApiError(403, "missing_scope", f"this API key lacks the scope {scope!r}")
+        return self.caller
 
 
 class Keys:
@@ -38,40 +72,45 @@ class Keys:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._known: dict[str, tuple[float, asyncpg.Record]] = {}
+        self._known: dict[str, tuple[float, Known]] = {}
+        self.changing_admins = asyncio.Lock()
 
     async def caller_of(self, authorization: str | None, scope: str) -> Caller:
         """The caller, who must have `scope`. Raises `ApiError` 401 or 403."""
+        return (await self.find(authorization)).admit(scope)
+
+    async def find(self, authorization: str | None) -> Known:
+        """The key of a request, whatever it is still worth. Raises `ApiError` 401."""
         if not authorization:
             raise _unknown("no API key: send the header `Authorization: Bearer sk-…`")
         kind, _, key = authorization.partition(" ")
         if kind.lower() != "bearer" or not key.strip():
             raise _unknown("the Authorization header must be `Bearer sk-…`")
         found = await self._find(hashlib.sha256(key.strip().encode()).hexdigest())
-        if found is None or found["revoked_at"] is not None:
+        if found is None:
             raise _unknown("this API key is not known; ask your operator for one")
-        if found["expires_at"] is not None and found["expires_at"] <= datetime.now(UTC):
-            raise _unknown("this API key has expired; ask your operator for a new one")
-        if found["suspended"]:
-            raise ApiError(403, "account_suspended", "Account suspended; ask your operator")
-        caller = Caller(found["account_id"], found["id"], frozenset(found["scopes"]))
-        if scope not in caller.scopes and "admin" not in caller.scopes:
-            raise ApiError(403, "missing_scope", f"this API key lacks the scope {scope!r}")
-        return caller
+        return found
 
-    async def _find(self, digest: str) -> asyncpg.Record | None:
+    async def _find(self, digest: str) -> Known | None:
         now = time.monotonic()
-        at, found = self._known.get(digest, (0.0, None))
-        if found is not None and now - at < KNOWN_SECONDS:
-            return found
-        found = await self._pool.fetchrow(KEY_QUERY, digest)
-        if found is None:  # a key that was made just now is asked for again
+        kept = self._known.get(digest)
+        if kept is not None and now - kept[0] < KNOWN_SECONDS:
+            return kept[1]
+        row = await self._pool.fetchrow(KEY_QUERY, digest)
+        if row is None:  # a key that was made just now is asked for again
             self._known.pop(digest, None)
             return None
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
+        found = _known(row)
         self._known[digest] = (now, found)
         return found
+
+
+def _known(row: asyncpg.Record) -> Known:
+    limits = msgspec.json.decode(row["limits"], type=Limits)
+    caller = Caller(row["account_id"], row["id"], frozenset(row["scopes"]), limits)
+    return Known(caller, row["expires_at"], row["revoked_at"] is not None, row["suspended"])
 
 
 def _unknown(message: str) -> ApiError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import msgspec
@@ -52,7 +51,7 @@ class Commands:
     def __init__(self, log: Log, dsn: str, pool: asyncpg.Pool, known: Known) -> None:
         self._log, self._dsn, self._pool, self._known = log, dsn, pool, known
         self._sender = Sender(log)
-        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._waiting: dict[str, set[asyncio.Future[Reply]]] = {}
         self._watches: dict[str, set[Watch]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -73,17 +72,19 @@ class Commands:
         await self._sender.close()
 
     async def ask(
-        self, decider: Decider, aggregate_id: str, body: Any, *, actor: str, request_id: str
+        self, decider: Decider, aggregate_id: str, body: Any, *, id: str, actor: str, request_id: str
     ) -> Reply:
-        """Send a command and wait for its reply. Raises `Unanswered`, `LogError`."""
-        command_id = f"cmd-{uuid4().hex}"
+        """Send a command and wait for its reply; one with the id of an earlier one gets the same reply.
+
+        Raises `Unanswered`, `LogError`.
+        """
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[command_id] = future
+        self._waiting.setdefault(id, set()).add(future)
         try:
             await self._sender.send(
                 command_record(
                     decider,
-                    id=command_id,
+                    id=id,
                     aggregate_id=aggregate_id,
                     actor=actor,
                     correlation_id=request_id,
@@ -94,9 +95,11 @@ class Commands:
             async with asyncio.timeout(REPLY_WITHIN):
                 return await future
         except TimeoutError as error:
-            raise Unanswered(f"command {command_id} got no reply within {REPLY_WITHIN:g} s") from error
+            raise Unanswered(f"command {id} got no reply within {REPLY_WITHIN:g} s") from error
         finally:
-            del self._waiting[command_id]
+            self._waiting[id].discard(future)
+            if not self._waiting[id]:
+                del self._waiting[id]
 
     def watch(self, aggregate_id: str) -> Watch:
         """Begin to follow an aggregate's applied versions; end it with `unwatch`."""
@@ -145,9 +148,9 @@ class Commands:
             try:
                 reader = reader or await self._reply_reader()
                 for record in await reader.fetch(1000, 1.0):
-                    future = self._waiting.get(record.key or "")
-                    if future is not None and not future.done():
-                        future.set_result(decoder.decode(record.value or b""))
+                    for future in self._waiting.get(record.key or "", ()):
+                        if not future.done():
+                            future.set_result(decoder.decode(record.value or b""))
             except (LogError, msgspec.DecodeError) as error:
                 logger.warning("replies_interrupted", error=str(error))
                 if reader is not None:

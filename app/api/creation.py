@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from app.api.decisions import decided
 from app.api.errors import ApiError, invalid
-from app.api.limits import take_create
+from app.api.limits import release, take_create
 from app.api.reading import Found, find_tuning
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.tunings import NOTHING_TOLD
@@ -72,8 +72,14 @@ async def _created(
     if key is not None and (repeated := await _repeated(session, job_id, request_hash)) is not None:
         return repeated
     body = await command()
-    headers = await take_create(session.service.pool, account_id, session.service.settings.creates_per_minute)
-    reply, seen = await decided(session, TUNINGS, job_id, body, certain=key is not None)
+    pool = session.service.pool
+    headers = await take_create(pool, account_id, job_id, session.limits)
+    try:
+        reply, seen = await decided(session, TUNINGS, job_id, body, certain=key is not None)
+    except ApiError as error:
+        if error.status < 500:  # refused; without an answer the command may still take
+            await release(pool, job_id)
+        raise
     tuning = msgspec.json.decode(reply.state, type=Tuning)
     logger.info("job_created", job_id=job_id, user_id=account_id, model=tuning.model.id)
     return Made(Found(tuning, reply.version, NOTHING_TOLD), seen, headers)

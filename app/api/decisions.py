@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import structlog
-from litestar import Request
 
 from app.api.commands import VISIBLE_WITHIN, Unanswered
-from app.api.errors import ApiError, invalid, unavailable
-from app.api.schemas.errors import RequestFault
+from app.api.errors import ApiError, unavailable
 from app.api.session import Session
+from app.domain.ids import derive_id
 from app.log.codec import Reply
 from app.log.port import LogError, RecordTooLarge
 
-LONGEST_KEY = 255
 STATUSES = {
     "not_found": 404,
     "idempotency_conflict": 409,
     "conflict": 409,
+    "account_exists": 409,
+    "too_many_keys": 409,
     "too_large": 413,
     "internal_error": 500,
 }
@@ -26,29 +27,26 @@ STATUSES = {
 logger = structlog.get_logger("api")
 
 
-def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
-    """The request's `Idempotency-Key`. Raises `ApiError` 400 when it is unusable."""
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 1 <= len(key) <= LONGEST_KEY:
-        raise invalid(
-            [RequestFault("Idempotency-Key", f"an Idempotency-Key has 1 to {LONGEST_KEY} characters")]
-        )
-    return key
-
-
 async def decided(
     session: Session, decider: Any, aggregate_id: str, command: Any, *, certain: bool
 ) -> tuple[Reply, bool]:
     """A command's reply, and whether the read model shows its effect. Raises `ApiError` when it was refused.
 
-    `certain`: sent again, the command would be known as the same one.
+    `certain`: sent again, the command would be known as the same one. One that is sent for a request with an
+    Idempotency-Key always is, by its id.
     """
+    certain = certain or session.once is not None
     commands = session.service.commands
     watch = commands.watch(aggregate_id)
     try:
         try:
             reply = await commands.ask(
-                decider, aggregate_id, command, actor=session.caller.actor, request_id=session.request_id
+                decider,
+                aggregate_id,
+                command,
+                id=made_id(session, "cmd", aggregate_id, type(command).__name__),
+                actor=session.caller.actor,
+                request_id=session.request_id,
             )
         except Unanswered as error:
             raise unavailable(
@@ -64,6 +62,11 @@ async def decided(
         return reply, await commands.visible(aggregate_id, reply.version, watch, VISIBLE_WITHIN)
     finally:
         commands.unwatch(aggregate_id, watch)
+
+
+def made_id(session: Session, prefix: str, *parts: str) -> str:
+    """An id for what a request makes: of a repeated request the same, else a new one."""
+    return derive_id(prefix, session.once, *parts) if session.once else derive_id(prefix, uuid4().hex)
 
 
 def refusal(reply: Reply) -> ApiError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -16,13 +17,21 @@ LATENCY = Histogram(
 )
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# What is known of a request while it is answered, in its scope's state.
 LIMITS = "rate_limit"
+CALLER = "caller"
+REFUSED = "refused"  # the code of its refusal
+REPLAYED = "replayed"
+LOCATION = "location"  # of what it made
 
 logger = structlog.get_logger("api")
 
 
-def edge(app: ASGIApp) -> ASGIApp:
-    """Wrap the app: `x-request-id` on every answer, the same id in every log line."""
+def edge(app: ASGIApp, on_answered: Callable[[Scope, int], None]) -> ASGIApp:
+    """Wrap the app: `x-request-id` on every answer, the same id in every log line.
+
+    `on_answered` hears of every request, with the status of its answer.
+    """
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -41,7 +50,9 @@ def edge(app: ASGIApp) -> ASGIApp:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers: Any = list(message.get("headers", []))
-                told = {name for name, _ in headers}
+                told = dict(headers)
+                if b"location" in told:
+                    state[LOCATION] = told[b"location"].decode("latin-1")
                 limits = {name.encode(): value.encode() for name, value in state.get(LIMITS, {}).items()}
                 headers += [(name, value) for name, value in limits.items() if name not in told]
                 message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
@@ -52,6 +63,7 @@ def edge(app: ASGIApp) -> ASGIApp:
         finally:
             seconds = time.perf_counter() - began
             LATENCY.labels(method, str(status)).observe(seconds)
+            on_answered(scope, status)
             logger.debug(
                 "request",
                 method=method,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.routes import HTTPRoute
 from msgspec import UNSET
 
+from app.api.edge import REFUSED
 from app.api.schemas.errors import Error, ErrorBody, ErrorType, RequestFault
 from app.log.port import LogError
 from app.storage.store import StorageError, StorageFull
@@ -155,7 +157,18 @@ def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
     return answer(ApiError(500, "internal_error", "something went wrong here; the operator's log has more"))
 
 
-HANDLERS: dict[Any, Any] = {
+def _told(handle: Callable[[Request[Any, Any, Any], Any], Response[Any]]) -> Any:
+    """A handler that leaves its refusal's code to the edge."""
+
+    def handled(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        response = handle(request, error)
+        request.scope["state"][REFUSED] = response.content.error.code
+        return response
+
+    return handled
+
+
+_HANDLERS: dict[Any, Any] = {
     ApiError: handle_api_error,
     ValidationException: handle_validation,
     HTTPException: handle_http,
@@ -168,3 +181,5 @@ HANDLERS: dict[Any, Any] = {
     OSError: handle_dependency,
     Exception: handle_unexpected,
 }
+
+HANDLERS = {kind: _told(handle) for kind, handle in _HANDLERS.items()}

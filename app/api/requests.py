@@ -29,6 +29,13 @@ After = Annotated[
         max_length=256, pattern=NO_NUL, description="Id of the last row of the page before: go on behind it."
     ),
 ]
+ForAccount = Annotated[
+    str | None,
+    QueryParameter(max_length=256, pattern=NO_NUL, description="Id of another account; for admins."),
+]
+Force = Annotated[
+    bool, QueryParameter(description="Also when no admin key of the installation is left then.")
+]
 
 
 async def json_object(request: Request[Any, Any, Any]) -> tuple[dict[str, Any], str]:
@@ -38,19 +45,39 @@ async def json_object(request: Request[Any, Any, Any]) -> tuple[dict[str, Any], 
         raise ApiError(
             415, "unsupported_media_type", "send a JSON body with `Content-Type: application/json`"
         )
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > LARGEST_JSON_BYTES:
-            raise ApiError(413, "body_too_large", f"a JSON body may have {LARGEST_JSON_BYTES} bytes")
+    content = await whole_body(request)
     try:
-        body = msgspec.json.decode(bytes(content))
+        body = msgspec.json.decode(content)
         canonical = json.dumps(body, sort_keys=True)  # msgspec would not write an integer beyond 64 bits
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise ApiError(400, "invalid_json", "the body must be a JSON object")
     return body, hashlib.sha256(canonical.encode()).hexdigest()
+
+
+async def optional_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """The body as an object, empty where there is none. Raises `ApiError` 400, 413, 415."""
+    return (await json_object(request))[0] if await whole_body(request) else {}
+
+
+async def whole_body(request: Request[Any, Any, Any]) -> bytes:
+    """A body of a bounded size; the request gives it again to who reads it later. Raises `ApiError` 413."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > LARGEST_JSON_BYTES:
+            raise ApiError(413, "body_too_large", f"a JSON body may have {LARGEST_JSON_BYTES} bytes")
+    request._body = bytes(content)
+    return request._body
+
+
+def canonical(content: bytes) -> bytes:
+    """A body in the form in which two that mean the same are the same, if it is JSON."""
+    try:
+        return json.dumps(msgspec.json.decode(content), sort_keys=True).encode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        return content
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the routes work with: settings, pool, keys, store and the way to the log, held by the running app."""
+"""What the routes work with: settings, pool, keys, store, log and audit, held by the running app."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 from msgspec import Struct, field
 
+from app.api.audit import Audit
 from app.api.auth import Keys
 from app.api.commands import Commands
 from app.api.known import Known
@@ -33,4 +34,5 @@ class Service(Struct, frozen=True):
     known: Known
     store: Store
     commands: Commands
+    audit: Audit
     measuring: Measuring = field(default_factory=Measuring)

@@ -11,17 +11,24 @@ from litestar.handlers.base import BaseRouteHandler
 from msgspec import Struct
 
 from app.api.auth import Caller
-from app.api.edge import LIMITS
-from app.api.limits import standing
+from app.api.edge import CALLER, LIMITS
+from app.api.limits import limits_of, standing
 from app.api.service import Service
+from app.domain.accounts import Limits
 
 
 class Session(Struct, frozen=True):
-    """An authenticated request."""
+    """An authenticated request; under an Idempotency-Key `once` names it, the same for its repetitions."""
 
     service: Service
     caller: Caller
     request_id: str
+    once: str | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What its account may have: none of them is None."""
+        return limits_of(self.caller.limits, self.service.settings)
 
 
 Authenticated = NamedDependency[Session]
@@ -37,10 +44,12 @@ async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     if scope is None:
         return
     service: Service = connection.app.state.service
-    caller = await service.keys.caller_of(connection.headers.get("authorization"), scope)
     state = connection.scope["state"]
-    state[LIMITS] = await standing(service.pool, caller.account_id, service.settings.creates_per_minute)
-    state["session"] = Session(service, caller, state["request_id"])
+    known = await service.keys.find(connection.headers.get("authorization"))
+    state[CALLER] = known.caller
+    session = Session(service, known.admit(scope), state["request_id"])
+    state[LIMITS] = await standing(service.pool, session.caller.account_id, session.limits)
+    state["session"] = session
 
 
 def session_of(request: Request[Any, Any, Any]) -> Session:

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection, not_found, wire_types
 
 Scope = Literal["read", "write", "admin"]
 
+MOST_VALID_KEYS = 200  # at a time
+REMEMBERED_KEYS = (
+    200  # that are valid no more: the state goes whole into every reply, and must not grow for ever
+)
+
+
+class Limits(Struct, frozen=True):
+    """What an account may have at a time. None: as the installation has it; 0: any number.
+
+    `running_tunings` counts attempts on workers, `waiting_tunings` pending tunings, `stored_bytes` uploads.
+    """
+
+    running_tunings: int | None = None
+    waiting_tunings: int | None = None
+    stored_bytes: int | None = None
+    creates_per_minute: int | None = None
+
 
 class OpenAccount(Struct, frozen=True):
-    """Open an account."""
+    """Open an account; with `fresh`, one that is open already is refused, whatever its name."""
 
     name: str
+    fresh: bool = False
+    limits: Limits = Limits()
+
+
+class RenameAccount(Struct, frozen=True):
+    """Give the account another name; its id stays."""
+
+    name: str
+
+
+class SetLimits(Struct, frozen=True):
+    """Set all of the account's limits, as `Limits` has them."""
+
+    running_tunings: int | None = None
+    waiting_tunings: int | None = None
+    stored_bytes: int | None = None
+    creates_per_minute: int | None = None
 
 
 class IssueKey(Struct, frozen=True):
@@ -35,6 +69,15 @@ class RevokeKey(Struct, frozen=True):
     key_id: str
 
 
+class RotateKey(Struct, frozen=True):
+    """Replace a key by one of the same name, scopes and lifetime; the old one stays for `keep_seconds`."""
+
+    key_id: str
+    new_key_id: str
+    sha256: str
+    keep_seconds: int = 0
+
+
 class SuspendAccount(Struct, frozen=True):
     """Refuse everything the account asks for from now on."""
 
@@ -47,6 +90,21 @@ class Opened(Struct, frozen=True):
     """An account was opened."""
 
     name: str
+
+
+class Renamed(Struct, frozen=True):
+    """The account has another name."""
+
+    name: str
+
+
+class LimitsSet(Struct, frozen=True):
+    """What the account may have at a time. None: as the installation has it; 0: any number."""
+
+    running_tunings: int | None
+    waiting_tunings: int | None
+    stored_bytes: int | None
+    creates_per_minute: int | None
 
 
 class KeyIssued(Struct, frozen=True):
@@ -63,6 +121,13 @@ class KeyRevoked(Struct, frozen=True):
     """A key is worthless."""
 
     key_id: str
+
+
+class KeyRetired(Struct, frozen=True):
+    """A key was replaced, and is worthless from `expires_at` on."""
+
+    key_id: str
+    expires_at: datetime
 
 
 class Suspended(Struct, frozen=True):
@@ -84,40 +149,49 @@ class Key(Struct, frozen=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
 
+    def valid(self, at: datetime) -> bool:
+        """Whether it is worth anything at that time."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > at)
+
 
 class Account(Struct, frozen=True):
-    """An account and every key it ever had."""
+    """An account, every valid key it has, and the latest of those that are valid no more."""
 
     id: str
     name: str
     created_at: datetime
     suspended: bool = False
     keys: tuple[Key, ...] = ()
+    limits: Limits = Limits()
 
 
 def decide(account: Account | None, command: Any, context: Context) -> Accepted | Rejection:
     """Events for a command, or why not."""
     match account, command:
-        case None, OpenAccount(name=name):
-            return Accepted((Opened(name),))
+        case None, OpenAccount(name=name, limits=limits):
+            set_so = (LimitsSet(**asdict(limits)),) if limits != Limits() else ()
+            return Accepted((Opened(name), *set_so))
         case None, _:
             return not_found("account", context)
-        case Account(name=known), OpenAccount(name=name):
-            if known == name:
+        case Account(name=known), OpenAccount(name=name, fresh=fresh):
+            if known == name and not fresh:
                 return Accepted()
-            return Rejection("conflict", f"account {context.aggregate_id} is open already, as {known!r}")
-        case Account(keys=keys), IssueKey():
-            if any(key.id == command.key_id for key in keys):
-                same = any(key.id == command.key_id and key.sha256 == command.sha256 for key in keys)
-                return Accepted() if same else Rejection("conflict", f"key {command.key_id} exists already")
-            issued = KeyIssued(
-                command.key_id, command.sha256, command.name, command.scopes, command.expires_at
+            return Rejection(
+                "account_exists", f"account {context.aggregate_id} is open already, as {known!r}"
             )
-            return Accepted((issued,))
-        case Account(keys=keys), RevokeKey(key_id=key_id):
-            held = next((key for key in keys if key.id == key_id), None)
+        case Account(name=known), RenameAccount(name=name):
+            return Accepted() if known == name else Accepted((Renamed(name),))
+        case Account(limits=limits), SetLimits():
+            given = asdict(command)
+            return Accepted() if Limits(**given) == limits else Accepted((LimitsSet(**given),))
+        case Account() as there, IssueKey():
+            return _issue(there, command, context)
+        case Account() as there, RotateKey():
+            return _rotate(there, command, context)
+        case Account() as there, RevokeKey(key_id=key_id):
+            held = _held(there, key_id)
             if held is None:
-                return Rejection("not_found", f"account {context.aggregate_id} has no key {key_id}")
+                return _no_key(key_id, context)
             return Accepted() if held.revoked_at else Accepted((KeyRevoked(key_id),))
         case Account(suspended=suspended), SuspendAccount():
             return Accepted() if suspended else Accepted((Suspended(),))
@@ -126,34 +200,95 @@ def decide(account: Account | None, command: Any, context: Context) -> Accepted 
     raise TypeError(f"not a command of accounts: {command!r}")
 
 
+def _held(account: Account, key_id: str) -> Key | None:
+    return next((key for key in account.keys if key.id == key_id), None)
+
+
+def _no_key(key_id: str, context: Context) -> Rejection:
+    return Rejection("not_found", f"account {context.aggregate_id} has no key {key_id}")
+
+
+def _issue(account: Account, command: IssueKey, context: Context) -> Accepted | Rejection:
+    if (held := _held(account, command.key_id)) is not None:
+        same = held.sha256 == command.sha256
+        return Accepted() if same else Rejection("conflict", f"key {command.key_id} exists already")
+    if sum(key.valid(context.at) for key in account.keys) >= MOST_VALID_KEYS:
+        message = f"an account may have {MOST_VALID_KEYS} keys at a time; revoke those that are not used"
+        return Rejection("too_many_keys", message)
+    issued = KeyIssued(command.key_id, command.sha256, command.name, command.scopes, command.expires_at)
+    return Accepted((issued,))
+
+
+def _rotate(account: Account, command: RotateKey, context: Context) -> Accepted | Rejection:
+    """Issued and retired in one decision: there is no moment with neither key."""
+    old = _held(account, command.key_id)
+    if old is None:
+        return _no_key(command.key_id, context)
+    if not old.valid(context.at):
+        return Rejection("key_not_valid", f"key {old.id} is revoked or expired; create a new one")
+    if _held(account, command.new_key_id) is not None:
+        return Rejection("conflict", f"key {command.new_key_id} exists already")
+    expires_at = context.at + (old.expires_at - old.created_at) if old.expires_at else None
+    issued = KeyIssued(command.new_key_id, command.sha256, old.name, old.scopes, expires_at)
+    if command.keep_seconds == 0:
+        return Accepted((issued, KeyRevoked(old.id)))
+    until = context.at + timedelta(seconds=command.keep_seconds)
+    return Accepted((issued, KeyRetired(old.id, min(until, old.expires_at or until))))
+
+
 def evolve(account: Account | None, event: Any, recorded: Recorded) -> Account:
     """The account after `event`."""
     if isinstance(event, Opened):
         return Account(recorded.aggregate_id, event.name, recorded.at)
     assert account is not None
     match event:
+        case Renamed(name=name):
+            return replace(account, name=name)
+        case LimitsSet():
+            return replace(account, limits=Limits(**asdict(event)))
         case KeyIssued():
             key = Key(event.key_id, event.sha256, event.name, event.scopes, recorded.at, event.expires_at)
-            return msgspec.structs.replace(account, keys=(*account.keys, key))
+            return replace(account, keys=(*_remembered(account.keys, recorded.at), key))
         case KeyRevoked(key_id=key_id):
-            keys = tuple(
-                msgspec.structs.replace(key, revoked_at=recorded.at) if key.id == key_id else key
-                for key in account.keys
-            )
-            return msgspec.structs.replace(account, keys=keys)
+            return _changed(account, key_id, revoked_at=recorded.at)
+        case KeyRetired(key_id=key_id, expires_at=expires_at):
+            return _changed(account, key_id, expires_at=expires_at)
         case Suspended():
-            return msgspec.structs.replace(account, suspended=True)
+            return replace(account, suspended=True)
         case Reinstated():
-            return msgspec.structs.replace(account, suspended=False)
+            return replace(account, suspended=False)
     raise TypeError(f"not an event of accounts: {event!r}")
+
+
+def _remembered(keys: tuple[Key, ...], at: datetime) -> tuple[Key, ...]:
+    """All but the oldest of those that are valid no more."""
+    over = [key.id for key in keys if not key.valid(at)][:-REMEMBERED_KEYS]
+    return tuple(key for key in keys if key.id not in over) if over else keys
+
+
+def _changed(account: Account, key_id: str, **fields: Any) -> Account:
+    keys = tuple(replace(key, **fields) if key.id == key_id else key for key in account.keys)
+    return replace(account, keys=keys)
 
 
 ACCOUNTS = Decider(
     stream="accounts",
     noun="account",
     state=Account,
-    commands=wire_types("account", OpenAccount, IssueKey, RevokeKey, SuspendAccount, ReinstateAccount),
-    events=wire_types("account", Opened, KeyIssued, KeyRevoked, Suspended, Reinstated),
+    commands=wire_types(
+        "account",
+        OpenAccount,
+        RenameAccount,
+        SetLimits,
+        IssueKey,
+        RotateKey,
+        RevokeKey,
+        SuspendAccount,
+        ReinstateAccount,
+    ),
+    events=wire_types(
+        "account", Opened, Renamed, LimitsSet, KeyIssued, KeyRetired, KeyRevoked, Suspended, Reinstated
+    ),
     decide=decide,
     evolve=evolve,
 )

@@ -14,7 +14,7 @@ from app.log.port import Partition
 from app.projections.fold import FOLDED, Beside, Folded, Row
 
 PLACE = "the read model"
-JSON_COLUMNS = ("metadata", "state")
+JSON_COLUMNS = ("metadata", "limits", "state")
 AT_A_TIME = 5_000
 
 

@@ -36,11 +36,15 @@ class Row(Struct, frozen=True):
 
 
 class Beside(Struct, frozen=True):
-    """A further table that an aggregate's state makes rows of; the column `owner` holds its id."""
+    """A further table that an aggregate's state makes rows of; the column `owner` holds its id.
+
+    With `forgets`, rows that the state makes no more go; the first column is their id.
+    """
 
     table: str
     owner: str
     rows: Callable[[Row], list[tuple[Any, ...]]]
+    forgets: bool = False
 
 
 class Folded(Struct, frozen=True):
@@ -76,7 +80,11 @@ async def apply_events(connection: Connection, folded: Folded, records: Iterable
         columns = zip(*[folded.columns(row) for row in changed.values()], strict=True)
         await connection.execute(queries["upsert"], *[list(column) for column in columns])
         for beside in folded.beside:
-            if rows_beside := [one for row in changed.values() for one in beside.rows(row)]:
+            rows_beside = [one for row in changed.values() for one in beside.rows(row)]
+            if beside.forgets:
+                kept = [one[0] for one in rows_beside]
+                await connection.execute(queries[f"forget_{beside.table}"], list(changed), kept)
+            if rows_beside:
                 await connection.executemany(queries[f"put_{beside.table}"], rows_beside)
         if folded.history is not None:
             history = [event_row(folded.decider, event) for event in applied]
@@ -147,7 +155,16 @@ def _tuned_models(row: Row) -> list[tuple[Any, ...]]:
 
 def _file(row: Row) -> tuple[Any, ...]:
     file: File = row.state
-    return row.id, row.version, file.account_id, file.purpose, file.status, file.created_at, _json(file)
+    return (
+        row.id,
+        row.version,
+        file.account_id,
+        file.purpose,
+        file.status,
+        file.bytes,
+        file.created_at,
+        _json(file),
+    )
 
 
 def _model(row: Row) -> tuple[Any, ...]:
@@ -157,7 +174,15 @@ def _model(row: Row) -> tuple[Any, ...]:
 
 def _account(row: Row) -> tuple[Any, ...]:
     account: Account = row.state
-    return row.id, row.version, account.suspended, account.created_at, _json(account)
+    return (
+        row.id,
+        row.version,
+        account.name,
+        account.suspended,
+        _json(account.limits),
+        account.created_at,
+        _json(account),
+    )
 
 
 def _api_keys(row: Row) -> list[tuple[Any, ...]]:
@@ -191,5 +216,5 @@ FOLDED: dict[str, Folded] = {
     ),
     "files": Folded(FILES, _file),
     "models": Folded(MODELS, _model),
-    "accounts": Folded(ACCOUNTS, _account, (Beside("api_keys", "account_id", _api_keys),)),
+    "accounts": Folded(ACCOUNTS, _account, (Beside("api_keys", "account_id", _api_keys, forgets=True),)),
 }

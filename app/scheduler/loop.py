@@ -1,15 +1,17 @@
-"""The loop around the planner: tunings and heartbeats in, assignments, losses and queue places out."""
+"""The loop around the planner: tunings, accounts, heartbeats in; assignments, losses, queue places out."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import structlog
 
+from app.domain.accounts import ACCOUNTS, Account
 from app.domain.ids import derive_id
 from app.domain.tunings import TUNINGS, AssignAttempt, Attempt, ReportLost, Tuning
 from app.log import topics
@@ -29,7 +31,7 @@ from app.log.port import (
 from app.log.queue import QueuePlace, queue_record
 from app.log.workers import read_heartbeat
 from app.scheduler.fleet import Fleet
-from app.scheduler.planner import Waiting, plan
+from app.scheduler.planner import Quota, Waiting, plan
 from app.settings import Settings
 
 TRANSACTIONAL_ID = GROUP = "tunesmith-scheduler"
@@ -89,9 +91,8 @@ async def _plan(settings: Settings, log: Log, stop: asyncio.Event) -> None:
 async def _plan_on(settings: Settings, log: Log, stop: asyncio.Event) -> None:
     writer = await log.transactional_writer(TRANSACTIONAL_ID)
     try:
-        sources = await all_partitions(log, topics.state("tunings")) + await all_partitions(
-            log, topics.WORKERS
-        )
+        names = (topics.state("tunings"), topics.state("accounts"), topics.WORKERS)
+        sources = [source for name in names for source in await all_partitions(log, name)]
         reader = await log.reader(dict.fromkeys(sources, Start.FIRST))
         try:
             scheduler = Scheduler(settings, writer)
@@ -119,6 +120,8 @@ class Scheduler:
     def __init__(self, settings: Settings, writer: TransactionalWriter) -> None:
         self._writer = writer
         self._fleet = Fleet(settings.lease_seconds, settings.stall_seconds)
+        self._running_limit = settings.running_tunings
+        self._accounts: dict[str, Account] = {}
         self._live: dict[str, Tuning] = {}
         self._waiting: dict[str, Waiting] = {}
         # Sent, and not yet seen decided: what was assigned, and the attempts given up.
@@ -132,14 +135,18 @@ class Scheduler:
             self.take(await reader.fetch(5_000, TICK_SECONDS))
 
     def take(self, records: list[Received]) -> None:
-        """Take in tunings and heartbeats."""
+        """Take in tunings, accounts and heartbeats."""
         for record in records:
             if record.partition.topic == topics.WORKERS:
                 if (heartbeat := read_heartbeat(record)) is not None:
                     self._fleet.hear(heartbeat, time.monotonic())
             elif record.key is not None and not record.key.startswith("!") and record.value is not None:
                 try:
-                    self._take_tuning(read_aggregate(TUNINGS, record.value).state)
+                    if record.partition.topic == topics.state("accounts"):
+                        account: Account = read_aggregate(ACCOUNTS, record.value).state
+                        self._accounts[account.id] = account
+                    else:
+                        self._take_tuning(read_aggregate(TUNINGS, record.value).state)
                 except msgspec.DecodeError as error:
                     # Of another version; the command handler of this one writes it anew.
                     logger.warning("state_skipped", error=f"{where(record)}: {error}")
@@ -159,6 +166,8 @@ class Scheduler:
                 tuning.memory,
                 tuning.attempts + 1,
                 not_before(tuning),
+                tuning.account_id,
+                started=tuning.status == "running",
             )
         assigned, given_up = self._assigned.get(tuning.id), self._given_up.get(tuning.id)
         if assigned is not None and (tuning.ended or tuning.attempts >= assigned[0].number):
@@ -176,7 +185,7 @@ class Scheduler:
         attempts += [attempt for attempt, _ in self._assigned.values()]
         taken = {(attempt.worker, attempt.session, attempt.slot) for attempt in attempts}
         waiting = [one for id, one in self._waiting.items() if id not in self._assigned]
-        made = plan(waiting, self._fleet.free_slots(taken, now), wall)
+        made = plan(waiting, self._fleet.free_slots(taken, now), wall, self._quotas(waiting))
         for assignment in made.assignments:
             slot = assignment.slot
             attempt = Attempt(assignment.attempt, slot.worker, slot.session, slot.index)
@@ -192,6 +201,22 @@ class Scheduler:
         if records:
             await self._writer.commit(records)
         self._places = made.places
+
+    def _quotas(self, waiting: list[Waiting]) -> dict[str, Quota]:
+        """What the accounts with something waiting may start."""
+        running = Counter(
+            tuning.account_id
+            for id, tuning in self._live.items()
+            if tuning.attempt is not None or id in self._assigned
+        )
+        quotas: dict[str, Quota] = {}
+        for id in {one.account_id for one in waiting}:
+            account = self._accounts.get(id)
+            own = account.limits.running_tunings if account else None
+            limit = self._running_limit if own is None else own
+            room = limit - running[id] if limit else None
+            quotas[id] = Quota(room, suspended=account is not None and account.suspended)
+        return quotas
 
     def _losses(self, now: float) -> list[Record]:
         records: list[Record] = []

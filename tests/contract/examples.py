@@ -10,7 +10,17 @@ from typing import Any
 
 import msgspec
 
-from app.domain.accounts import ACCOUNTS, KeyIssued, KeyRevoked, Opened, Reinstated, Suspended
+from app.domain.accounts import (
+    ACCOUNTS,
+    KeyIssued,
+    KeyRetired,
+    KeyRevoked,
+    LimitsSet,
+    Opened,
+    Reinstated,
+    Renamed,
+    Suspended,
+)
 from app.domain.decider import Decider, fold
 from app.domain.files import FILES, Checked, Deleted, Fault, Uploaded
 from app.domain.hyperparameters import Hyperparameters
@@ -130,6 +140,10 @@ LIVES: dict[str, tuple[Decider, str, tuple[Any, ...]]] = {
             KeyRevoked("key-a"),
             Suspended(),
             Reinstated(),
+            Renamed("translators"),
+            LimitsSet(2, 0, None, 30),
+            KeyIssued("key-b", DIGEST, "ci", ("read", "write"), None),
+            KeyRetired("key-b", AT + timedelta(days=1)),
         ),
     ),
 }

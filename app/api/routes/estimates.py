@@ -7,7 +7,6 @@ from typing import Any
 from litestar import Request, post
 
 from app.api.creation import command_of
-from app.api.decisions import idempotency_key
 from app.api.errors import invalid
 from app.api.estimating import estimated
 from app.api.measuring import Asked, measured
@@ -31,13 +30,14 @@ from app.datasets.measure import Measure
     status_code=200,
     scope="read",
     body=TuningRequest,
+    idempotent=False,
+    audit=False,
 )
 async def estimate(request: Request[Any, Any, Any], session: Authenticated) -> TuningEstimate:
     """What a tuning would need, with every fault of its rows for this model; nothing is created.
 
     Tokens are counted for up to 10 s; `complete` tells whether that was enough for all rows.
     """
-    idempotency_key(request)
     body, _ = await json_object(request)
     values, faults = read_fields(TuningRequest, body)
     command = await command_of(session, values, faults)
@@ -51,13 +51,14 @@ async def estimate(request: Request[Any, Any, Any], session: Authenticated) -> T
     status_code=200,
     scope="read",
     body=PreviewRequest,
+    idempotent=False,
+    audit=False,
 )
 async def preview(request: Request[Any, Any, Any], session: Authenticated) -> TuningPreview:
     """What a tuning would be trained on, token by token, and the hash that holds it to that.
 
     Nothing is created.
     """
-    idempotency_key(request)
     body, _ = await json_object(request)
     values, faults = read_fields(PreviewRequest, body)
     command = await command_of(session, values, faults)

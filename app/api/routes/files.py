@@ -12,8 +12,10 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 from msgspec.structs import replace
 
-from app.api.decisions import decided, idempotency_key
+from app.api.decisions import decided
 from app.api.errors import ApiError, invalid, missing
+from app.api.idempotency import Replayed, idempotency_key, once
+from app.api.limits import release, take_bytes
 from app.api.requests import NO_NUL, After
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.files import FileCheck, FileObject, file_view, result_file_view
@@ -37,7 +39,7 @@ def check_key(id: str) -> str:
     return f"files/{id}.check.json"
 
 
-@post("/v1/files", operation_id="uploadFile", status_code=201, scope="write", body=UploadForm)
+@post("/v1/files", operation_id="uploadFile", status_code=201, scope="write", body=UploadForm, errors=(429,))
 async def upload(request: Request[Any, Any, Any], session: Authenticated) -> Response[FileObject]:
     """Upload a file and have it checked; `status` is `uploaded` when the check takes longer than 10 s."""
     key = idempotency_key(request)
@@ -50,15 +52,21 @@ async def upload(request: Request[Any, Any, Any], session: Authenticated) -> Res
     watch = commands.watch(id)
     try:
         command = _registration(session.caller.account_id, form, place, repeatable=key is not None)
+        session = await once(request, command.request_hash.encode())
+        await take_bytes(session.service.pool, command.account_id, id, command.bytes, session.limits)
         reply, _ = await decided(session, FILES, id, command, certain=key is not None)
         file = msgspec.json.decode(reply.state, type=File)
         if file.key != place:
             await store.delete(place)  # uploaded before
         if file.status == "uploaded" and await commands.visible(id, CHECKED_VERSION, watch, CHECKED_WITHIN):
             file = await _file(session, id)
+    except Replayed:
+        await store.delete(place)
+        raise
     except ApiError as error:
         if error.status < 500:  # refused; without an answer the command may still take
             await store.delete(place)
+            await release(session.service.pool, id)
         raise
     finally:
         commands.unwatch(id, watch)

@@ -11,9 +11,9 @@ from litestar.params import FromPath
 from app.api import reading
 from app.api.changing import Change, changed
 from app.api.creation import create_tuning
-from app.api.decisions import idempotency_key
 from app.api.errors import ApiError, invalid
 from app.api.history import newest_events
+from app.api.idempotency import idempotency_key
 from app.api.requests import After, Limit, json_object
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.openai.events import (

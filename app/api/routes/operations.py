@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from app.api.audit import LOST
 from app.api.edge import LATENCY
 from app.api.errors import RETRY_AFTER_SECONDS
 from app.api.fleet import Fleet
@@ -93,6 +94,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     registry = CollectorRegistry()
     registry.register(_Gathered(await job_families(service)))
     registry.register(LATENCY)
+    registry.register(LOST)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -10,8 +10,8 @@ from litestar.params import FromPath, QueryParameter
 from app.api import reading
 from app.api.changing import Change, changed
 from app.api.creation import Made, create_tuning, rerun_tuning
-from app.api.decisions import idempotency_key
 from app.api.errors import invalid
+from app.api.idempotency import idempotency_key
 from app.api.past import as_it_was
 from app.api.requests import After, Limit, json_object, read_fields
 from app.api.schemas.pages import Page, page

@@ -2,10 +2,17 @@
 SELECT id, version, state FROM accounts WHERE id = ANY($1::text[]) FOR UPDATE;
 
 -- name: upsert
-INSERT INTO accounts (id, version, suspended, created_at, state)
-SELECT * FROM unnest($1::text[], $2::int[], $3::boolean[], $4::timestamptz[], $5::json[])
-ON CONFLICT (id) DO UPDATE SET version = excluded.version, suspended = excluded.suspended, state = excluded.state
+INSERT INTO accounts (id, version, name, suspended, limits, created_at, state)
+SELECT * FROM unnest(
+    $1::text[], $2::int[], $3::text[], $4::boolean[], $5::json[], $6::timestamptz[], $7::json[])
+ON CONFLICT (id) DO UPDATE SET
+    version = excluded.version, name = excluded.name, suspended = excluded.suspended,
+    limits = excluded.limits, state = excluded.state
 WHERE accounts.version < excluded.version;
+
+-- name: forget_api_keys
+-- An account remembers so many of its old keys, and no more.
+DELETE FROM api_keys WHERE account_id = ANY($1::text[]) AND id <> ALL($2::text[]);
 
 -- name: put_api_keys
 INSERT INTO api_keys (id, sha256, account_id, name, scopes, created_at, expires_at, revoked_at)

@@ -20,3 +20,47 @@ CREATE TABLE IF NOT EXISTS ops.deleted_files (
     id text PRIMARY KEY,
     seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- What was let through by a quota and may not be seen in the read model yet.
+CREATE TABLE IF NOT EXISTS ops.reserved (
+    id text PRIMARY KEY,
+    account_id text NOT NULL,
+    kind text NOT NULL,
+    amount bigint NOT NULL,
+    at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS reserved_by_account ON ops.reserved (account_id, kind);
+
+-- Answers by the account's Idempotency-Key. Without a status the first request is under way: whoever holds
+-- `claim` answers it, until `claimed_until` at least.
+CREATE TABLE IF NOT EXISTS ops.idempotency (
+    account_id text NOT NULL,
+    key text NOT NULL,
+    request_hash text NOT NULL,
+    claim text NOT NULL,
+    claimed_until timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    status smallint,
+    headers json,
+    body bytea,
+    PRIMARY KEY (account_id, key)
+);
+CREATE INDEX IF NOT EXISTS idempotency_expired ON ops.idempotency (expires_at);
+
+-- What was refused and what was done; a row stands for `count` refusals alike within a second.
+CREATE TABLE IF NOT EXISTS ops.audit (
+    id text PRIMARY KEY,
+    at timestamptz NOT NULL,
+    account_id text,
+    actor text,
+    action text NOT NULL,
+    outcome text NOT NULL,
+    status smallint NOT NULL,
+    code text,
+    target text,
+    request_id text NOT NULL,
+    address text,
+    count integer NOT NULL
+);
+CREATE INDEX IF NOT EXISTS audit_newest ON ops.audit (at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS audit_by_account ON ops.audit (account_id, at DESC, id DESC);

@@ -44,6 +44,7 @@ CREATE TABLE files (
     account_id text NOT NULL,
     purpose text NOT NULL,
     status text NOT NULL,
+    bytes bigint NOT NULL,
     created_at timestamptz NOT NULL,
     state json NOT NULL
 );
@@ -84,10 +85,13 @@ SELECT * FROM tuned_models t WHERE NOT EXISTS (SELECT FROM models m WHERE m.id =
 CREATE TABLE accounts (
     id text PRIMARY KEY,
     version integer NOT NULL,
+    name text NOT NULL,
     suspended boolean NOT NULL,
+    limits json NOT NULL,
     created_at timestamptz NOT NULL,
     state json NOT NULL
 );
+CREATE INDEX accounts_newest ON accounts (created_at DESC, id DESC);
 
 CREATE TABLE api_keys (
     id text PRIMARY KEY,
@@ -99,6 +103,7 @@ CREATE TABLE api_keys (
     expires_at timestamptz,
     revoked_at timestamptz
 );
+CREATE INDEX api_keys_newest ON api_keys (account_id, created_at DESC, id DESC);
 
 CREATE TABLE tuning_steps (
     tuning_id text NOT NULL,

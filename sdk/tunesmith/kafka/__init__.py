@@ -10,14 +10,17 @@ async with EventStream("broker:9092", position=load()) as events:
 """
 
 from tunesmith.kafka._events import (
+    AccountLimitsSet,
     AccountOpened,
     AccountReinstated,
+    AccountRenamed,
     AccountSuspended,
     Event,
     FileChecked,
     FileDeleted,
     FileUploaded,
     KeyIssued,
+    KeyRetired,
     KeyRevoked,
     ModelArchived,
     ModelDeleted,
@@ -40,8 +43,10 @@ from tunesmith.kafka._history import ChainError, GapError, StreamError
 from tunesmith.kafka._stream import EventStream
 
 __all__ = [
+    "AccountLimitsSet",
     "AccountOpened",
     "AccountReinstated",
+    "AccountRenamed",
     "AccountSuspended",
     "ChainError",
     "Event",
@@ -51,6 +56,7 @@ __all__ = [
     "FileUploaded",
     "GapError",
     "KeyIssued",
+    "KeyRetired",
     "KeyRevoked",
     "ModelArchived",
     "ModelDeleted",

@@ -282,6 +282,28 @@ class KeyRevoked(Resource):
     key_id: str
 
 
+class KeyRetired(Resource):
+    """A key was replaced, and is worthless from `expires_at` on, which is RFC 3339."""
+
+    key_id: str
+    expires_at: str
+
+
+class AccountRenamed(Resource):
+    """The account has another name."""
+
+    name: str
+
+
+class AccountLimitsSet(Resource):
+    """What the account may have at a time. None: as the installation has it; 0: any number."""
+
+    running_tunings: int | None
+    waiting_tunings: int | None
+    stored_bytes: int | None
+    creates_per_minute: int | None
+
+
 class AccountSuspended(Resource):
     """Everything that the account asks for is refused."""
 
@@ -314,6 +336,9 @@ KINDS: dict[str, type[Resource]] = {
     "tunesmith.account.opened.v1": AccountOpened,
     "tunesmith.account.key_issued.v1": KeyIssued,
     "tunesmith.account.key_revoked.v1": KeyRevoked,
+    "tunesmith.account.key_retired.v1": KeyRetired,
+    "tunesmith.account.renamed.v1": AccountRenamed,
+    "tunesmith.account.limits_set.v1": AccountLimitsSet,
     "tunesmith.account.suspended.v1": AccountSuspended,
     "tunesmith.account.reinstated.v1": AccountReinstated,
 }

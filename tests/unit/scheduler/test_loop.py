@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from app.domain.accounts import ACCOUNTS, Limits, OpenAccount, ReinstateAccount, SuspendAccount
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.tunings import (
     TUNINGS,
@@ -39,14 +40,14 @@ CPU = Device("cpu", "a cpu", 8 * 1024**3)
 @pytest.fixture
 async def log() -> AsyncIterator[MemoryLog]:
     log = MemoryLog({topic.name: 1 for topic in declared("embedded")})
-    async with handling(log, "tunings"):
+    async with handling(log, "tunings", "accounts"):
         yield log
 
 
 @asynccontextmanager
-async def scheduling(log: MemoryLog) -> AsyncIterator[None]:
+async def scheduling(log: MemoryLog, settings: Settings = SETTINGS) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    task = asyncio.create_task(serve(SETTINGS, log, stop))
+    task = asyncio.create_task(serve(settings, log, stop))
     try:
         yield
     finally:
@@ -54,19 +55,25 @@ async def scheduling(log: MemoryLog) -> AsyncIterator[None]:
         await task
 
 
-async def create(log: MemoryLog, id: str, *, memory: int = 0) -> None:
+async def create(log: MemoryLog, id: str, *, memory: int = 0, account: str = "acct-1") -> None:
     hyperparameters = resolve({}, rows=10, context_length=2048)
     assert isinstance(hyperparameters, Hyperparameters)
     file = FileRef("file-a", "00", "files/a", 10, 10)
-    wanted = CreateTuning("acct-1", ModelRef("m", "r1"), file, None, hyperparameters, memory=memory)
+    wanted = CreateTuning(account, ModelRef("m", "r1"), file, None, hyperparameters, memory=memory)
     await send(log, TUNINGS, id, wanted)
 
 
 async def beat(
-    log: MemoryLog, number: int, occupant: Occupant | None = None, worker: str = "w", session: str = "s1"
+    log: MemoryLog,
+    number: int,
+    occupant: Occupant | None = None,
+    worker: str = "w",
+    session: str = "s1",
+    more: int = 0,
 ) -> None:
     writer = await log.writer()
-    await writer.send(heartbeat_record(Heartbeat(worker, session, number, (Slot(0, CPU, occupant),))))
+    slots = (Slot(0, CPU, occupant), *(Slot(1 + index, CPU) for index in range(more)))
+    await writer.send(heartbeat_record(Heartbeat(worker, session, number, slots)))
 
 
 async def dispatched(log: MemoryLog) -> list[tuple[str, str, int]]:
@@ -133,6 +140,55 @@ async def test_a_tuning_that_fits_no_device_waits_and_is_told_so(log: MemoryLog)
 
         await until(small_started)
         assert await places(log) == {"job-big": 1}
+
+
+async def test_a_suspended_accounts_tunings_wait_until_it_is_reinstated(log: MemoryLog) -> None:
+    await send(log, ACCOUNTS, "acct-1", OpenAccount("one"), SuspendAccount())
+    await create(log, "job-held")
+    await create(log, "job-free", account="acct-2")
+    await beat(log, 1, more=3)
+    async with scheduling(log):
+
+        async def free_started() -> bool:
+            return await dispatched(log) == [("job-free", "w", 1)]
+
+        await until(free_started)
+        await create(log, "job-free-too", account="acct-2")
+
+        async def passed_by() -> bool:
+            return len(await dispatched(log)) == 2
+
+        await until(passed_by)
+        assert {one[0] for one in await dispatched(log)} == {"job-free", "job-free-too"}
+        await send(log, ACCOUNTS, "acct-1", ReinstateAccount(), ids=["reinstate"])
+
+        async def held_started() -> bool:
+            return (await dispatched(log))[-1][0] == "job-held"
+
+        await until(held_started)
+
+
+async def test_an_account_runs_as_many_as_its_own_limit_or_the_installations(log: MemoryLog) -> None:
+    await send(log, ACCOUNTS, "acct-2", OpenAccount("two", limits=Limits(running_tunings=2)))
+    for account in ("acct-1", "acct-2"):
+        for number in range(3):
+            await create(log, f"{account}-job-{number}", account=account)
+    await beat(log, 1, more=5)
+    async with scheduling(log, msgspec.structs.replace(SETTINGS, running_tunings=1)):
+
+        async def full() -> bool:
+            return len(await dispatched(log)) == 3 and len(await places(log)) == 3
+
+        await until(full)
+        started = sorted(one[0] for one in await dispatched(log))
+        assert started == ["acct-1-job-0", "acct-2-job-0", "acct-2-job-1"]
+        await send(log, TUNINGS, "acct-1-job-0", CancelTuning(), ids=["cancel"])
+
+        async def next_one() -> bool:
+            return "acct-1-job-1" in {one[0] for one in await dispatched(log)}
+
+        await until(next_one)
+        assert len(await dispatched(log)) == 4
 
 
 async def test_a_silent_workers_attempt_goes_to_another_worker(log: MemoryLog) -> None:

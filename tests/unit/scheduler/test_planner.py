@@ -7,16 +7,24 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.scheduler.planner import FreeSlot, Waiting, plan
+from app.scheduler.planner import FreeSlot, Quota, Waiting, plan
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GIB = 1024**3
 
 
 def waiting(
-    id: str, *, after: float = 0, priority: int = 0, memory: int = GIB, not_before: datetime | None = None
+    id: str,
+    *,
+    after: float = 0,
+    priority: int = 0,
+    memory: int = GIB,
+    not_before: datetime | None = None,
+    account: str = "",
+    started: bool = False,
 ) -> Waiting:
-    return Waiting(id, priority, NOW + timedelta(seconds=after), memory, 1, not_before)
+    arrived = NOW + timedelta(seconds=after)
+    return Waiting(id, priority, arrived, memory, 1, not_before, account, started)
 
 
 def slot(index: int, memory: int = 8 * GIB, worker: str = "w") -> FreeSlot:
@@ -50,6 +58,29 @@ def test_after_a_lost_attempt_a_tuning_waits_out_its_delay() -> None:
     delayed = waiting("delayed", not_before=NOW + timedelta(seconds=1))
     assert plan([delayed], [slot(0)], NOW).places == {"delayed": 1}
     assert plan([delayed], [slot(0)], NOW + timedelta(seconds=1)).assignments[0].tuning_id == "delayed"
+
+
+def test_what_a_suspended_account_has_waiting_waits_without_a_place_and_holds_up_nobody() -> None:
+    there = [waiting("held", account="a"), waiting("next", after=1, account="b"), waiting("last", after=2)]
+    made = plan(there, [slot(0)], NOW, {"a": Quota(suspended=True)})
+    assert [one.tuning_id for one in made.assignments] == ["next"]
+    assert made.places == {"last": 1}
+
+
+def test_what_a_suspended_account_has_started_goes_on() -> None:
+    there = [waiting("lost its worker", account="a", started=True)]
+    made = plan(there, [slot(0)], NOW, {"a": Quota(suspended=True)})
+    assert [one.tuning_id for one in made.assignments] == ["lost its worker"]
+
+
+def test_an_account_starts_no_more_than_it_has_room_for_and_others_pass_it() -> None:
+    there = [waiting(f"a{number}", after=number, account="a") for number in range(3)]
+    there.append(waiting("b", after=9, account="b"))
+    made = plan(there, [slot(number) for number in range(4)], NOW, {"a": Quota(room=2), "b": Quota()})
+    assert [one.tuning_id for one in made.assignments] == ["a0", "a1", "b"]
+    assert made.places == {"a2": 1}
+    full = plan(there[:3], [slot(0)], NOW, {"a": Quota(room=-1)})  # the limit was lowered meanwhile
+    assert (full.assignments, list(full.places)) == ((), ["a0", "a1", "a2"])
 
 
 tunings = st.lists(

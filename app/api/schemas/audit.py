@@ -1,0 +1,48 @@
+"""How the audit log looks from outside."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from app.api.schemas.pages import seconds
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    """A request that was refused, or that changed something; never its body."""
+
+    id: str
+    object: Literal["audit.entry"] = "audit.entry"
+    at: Annotated[int | None, Meta(description="Unix seconds.")]
+    account: Annotated[str | None, Meta(description="Whose key it was; null where that is not known.")]
+    actor: Annotated[str | None, Meta(description="`key:<id>`; null where that is not known.")]
+    action: Annotated[str, Meta(description="The operation's id, as in this document.")]
+    outcome: Annotated[
+        Literal["done", "refused", "failed"],
+        Meta(description="`failed`: answered with 5xx, and it may have taken all the same."),
+    ]
+    status: Annotated[int, Meta(description="Of the answer.")]
+    code: Annotated[str | None, Meta(description="Of the refusal.")]
+    target: Annotated[str | None, Meta(description="Id of what it was about, or of what it made.")]
+    request_id: str
+    address: Annotated[str | None, Meta(description="Where the request came from.")]
+    count: Annotated[int, Meta(description="For how many refusals alike within a second this one stands.")]
+
+
+def audit_view(row: Any) -> AuditEntry:
+    """The entry of a row."""
+    return AuditEntry(
+        id=row["id"],
+        at=seconds(row["at"]),
+        account=row["account_id"],
+        actor=row["actor"],
+        action=row["action"],
+        outcome=row["outcome"],
+        status=row["status"],
+        code=row["code"],
+        target=row["target"],
+        request_id=row["request_id"],
+        address=row["address"],
+        count=row["count"],
+    )
