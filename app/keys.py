@@ -92,10 +92,24 @@ async def ensure_admin(log: Log, file: Path) -> None:
     if file.exists():
         return
     _, secret = await issue(log, "default", "admin", ("read", "write", "admin"))
+    _write_secret(file, secret)
+
+
+def ensure_installation_key(file: Path) -> str:
+    """What webhook secrets derive from: made on the first start, the same ever after."""
+    if not file.exists():
+        _write_secret(file, secrets.token_urlsafe(32))
+    return file.read_text().strip()
+
+
+def _write_secret(file: Path, secret: str) -> None:
+    """A secret in a file that only its owner reads; the file is whole or not there."""
     part = file.with_suffix(".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(secret + "\n")
+        out.flush()
+        os.fsync(out.fileno())
     part.rename(file)
 
 

@@ -104,9 +104,12 @@ def roles_of(
         return serve(log, database(), stop)
 
     def reactor() -> Coroutine[Any, Any, None]:
+        from app.reactors.deliveries import Sending
         from app.reactors.serve import serve
 
-        return serve(log, database(), store(), stop)
+        key, allowed = settings.installation_key, settings.webhook_networks()
+        sending = Sending(installation_key=key, allowed=allowed) if key is not None else None
+        return serve(log, database(), store(), stop, sending)
 
     def trainer_worker() -> Coroutine[Any, Any, None]:
         from app.trainer_worker.worker import serve

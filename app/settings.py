@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
+
+SHORTEST_KEY = 32
 
 
 class SettingsError(Exception):
@@ -57,6 +60,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(pattern="^(embedded|cluster)$", description="Which column of topics.toml topics are made by."),
     ] = "embedded"
+    installation_key: Annotated[
+        str | None,
+        Meta(
+            description="What webhook secrets derive from, the same for every role; none: no webhooks.",
+            extra={"secret": True},
+        ),
+    ] = None
+    webhook_allow: Annotated[
+        str,
+        Meta(description="Networks inside that webhooks may go to all the same, as 10.1.0.0/16,127.0.0.0/8."),
+    ] = ""
     creates_per_minute: Annotated[
         int, Meta(ge=0, description="Tunings an account may create in any 60 seconds; 0: no limit.")
     ] = 10
@@ -87,6 +101,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         str, Meta(pattern="^(debug|info|warning|error)$", description="Least level logged.")
     ] = "info"
+
+    def __post_init__(self) -> None:
+        if self.installation_key is not None and len(self.installation_key) < SHORTEST_KEY:
+            raise ValueError(f"installation_key must have at least {SHORTEST_KEY} characters")
+        self.webhook_networks()
+
+    def webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of `webhook_allow`. Raises ValueError."""
+        return tuple(ip_network(part.strip()) for part in self.webhook_allow.split(",") if part.strip())
 
     @staticmethod
     def from_env(env: Mapping[str, str], **overrides: Any) -> Settings:

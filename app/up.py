@@ -20,7 +20,7 @@ from app.embedded import die_with_parent, ports
 from app.embedded.addresses import Addresses, write_addresses
 from app.embedded.data_dir import opened
 from app.embedded.servers import Servers, embedded_servers
-from app.keys import ensure_admin
+from app.keys import ensure_admin, ensure_installation_key
 from app.log import topics
 from app.log.kafka import KafkaLog
 from app.log.topic_admin import apply
@@ -108,7 +108,8 @@ async def _serve(
                 "topic_drifted", topic=one.topic, what=one.what, declared=one.declared, found=one.found
             )
         url = f"http://{settings.host}:{port}"
-        environment = _environment(settings, folder, servers, port)
+        secret = settings.installation_key or ensure_installation_key(folder.installation_key)
+        environment = _environment(settings, servers, port, secret)
         on_progress("starting the roles")
         roles = [
             asyncio.create_task(_keep_running(name, names, environment), name=name)
@@ -131,7 +132,7 @@ async def _serve(
             await asyncio.gather(*roles, starting, return_exceptions=True)
 
 
-def _environment(settings: Settings, folder: object, servers: Servers, port: int) -> dict[str, str]:
+def _environment(settings: Settings, servers: Servers, port: int, installation_key: str) -> dict[str, str]:
     objects = settings.data_dir.expanduser().resolve() / "objects"
     return dict(os.environ) | {
         "TUNESMITH_KAFKA": servers.kafka,
@@ -141,6 +142,7 @@ def _environment(settings: Settings, folder: object, servers: Servers, port: int
         "TUNESMITH_CACHE_DIR": str(settings.cache_dir),
         "TUNESMITH_HOST": settings.host,
         "TUNESMITH_PORT": str(port),
+        "TUNESMITH_INSTALLATION_KEY": installation_key,
         "TUNESMITH_LOG_LEVEL": settings.log_level,
         "TUNESMITH_DRAIN_SECONDS": str(settings.drain_seconds),
     }

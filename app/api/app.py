@@ -37,6 +37,7 @@ from app.api.routes import (
     openai_jobs,
     operations,
     tunings,
+    webhooks,
 )
 from app.api.service import Service
 from app.api.session import authenticate, session_of
@@ -73,6 +74,7 @@ def routed() -> Litestar:
             *keys.ROUTES,
             *accounts.ROUTES,
             *audit.ROUTES,
+            *webhooks.ROUTES,
             *operations.ROUTES,
             *docs.ROUTES,
         ],

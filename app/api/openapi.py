@@ -72,7 +72,8 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
     operation["tags"] = [path.split("/")[2].partition(".")[0] if path.startswith("/v1/") else "operations"]
     for body in _bodies(handler):
         media = "multipart/form-data" if body is UploadForm else "application/json"
-        operation["requestBody"] = {"required": True, "content": {media: {"schema": _ref(body)}}}
+        required = handler.opt.get("body_required", True)
+        operation["requestBody"] = {"required": required, "content": {media: {"schema": _ref(body)}}}
     parameters = [_parameter(each) for each in operation.get("parameters", [])]
     parameters += _deep(handler)
     if method == "post":

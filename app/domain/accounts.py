@@ -8,7 +8,9 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from app.domain import webhooks
 from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection, not_found, wire_types
+from app.domain.webhooks import Webhook
 
 Scope = Literal["read", "write", "admin"]
 
@@ -155,7 +157,7 @@ class Key(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """An account, every valid key it has, and the latest of those that are valid no more."""
+    """An account, every valid key it has and the latest of the others, and the webhooks it has."""
 
     id: str
     name: str
@@ -163,10 +165,13 @@ class Account(Struct, frozen=True):
     suspended: bool = False
     keys: tuple[Key, ...] = ()
     limits: Limits = Limits()
+    webhooks: tuple[Webhook, ...] = ()
 
 
 def decide(account: Account | None, command: Any, context: Context) -> Accepted | Rejection:
     """Events for a command, or why not."""
+    if account is not None and isinstance(command, webhooks.Command):
+        return webhooks.decide(account.webhooks, command, context)
     match account, command:
         case None, OpenAccount(name=name, limits=limits):
             set_so = (LimitsSet(**asdict(limits)),) if limits != Limits() else ()
@@ -241,6 +246,8 @@ def evolve(account: Account | None, event: Any, recorded: Recorded) -> Account:
     if isinstance(event, Opened):
         return Account(recorded.aggregate_id, event.name, recorded.at)
     assert account is not None
+    if isinstance(event, webhooks.Event):
+        return replace(account, webhooks=webhooks.evolve(account.webhooks, event, recorded))
     match event:
         case Renamed(name=name):
             return replace(account, name=name)
@@ -285,9 +292,19 @@ ACCOUNTS = Decider(
         RevokeKey,
         SuspendAccount,
         ReinstateAccount,
+        *webhooks.COMMANDS,
     ),
     events=wire_types(
-        "account", Opened, Renamed, LimitsSet, KeyIssued, KeyRetired, KeyRevoked, Suspended, Reinstated
+        "account",
+        Opened,
+        Renamed,
+        LimitsSet,
+        KeyIssued,
+        KeyRetired,
+        KeyRevoked,
+        Suspended,
+        Reinstated,
+        *webhooks.EVENTS,
     ),
     decide=decide,
     evolve=evolve,

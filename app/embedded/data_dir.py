@@ -53,6 +53,11 @@ class DataDir(Struct, frozen=True):
         return self.root / "admin.key"
 
     @property
+    def installation_key(self) -> Path:
+        """What webhook secrets derive from, made on the first start."""
+        return self.root / "installation.key"
+
+    @property
     def addresses(self) -> Path:
         """Where a running `up` is to be found: `app.embedded.addresses`."""
         return self.root / "addresses.json"

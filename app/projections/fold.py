@@ -202,6 +202,25 @@ def _api_keys(row: Row) -> list[tuple[Any, ...]]:
     ]
 
 
+def _webhooks(row: Row) -> list[tuple[Any, ...]]:
+    account: Account = row.state
+    return [
+        (
+            webhook.id,
+            row.id,
+            webhook.url,
+            list(webhook.types),
+            webhook.description,
+            webhook.enabled,
+            webhook.disabled_reason,
+            webhook.generation,
+            webhook.previous_until,
+            webhook.created_at,
+        )
+        for webhook in account.webhooks
+    ]
+
+
 QUERIES = {stream: named(stream) for stream in ("tunings", "files", "models", "accounts")}
 
 FOLDED: dict[str, Folded] = {
@@ -216,5 +235,12 @@ FOLDED: dict[str, Folded] = {
     ),
     "files": Folded(FILES, _file),
     "models": Folded(MODELS, _model),
-    "accounts": Folded(ACCOUNTS, _account, (Beside("api_keys", "account_id", _api_keys, forgets=True),)),
+    "accounts": Folded(
+        ACCOUNTS,
+        _account,
+        (
+            Beside("api_keys", "account_id", _api_keys, forgets=True),
+            Beside("webhooks", "account_id", _webhooks, forgets=True),
+        ),
+    ),
 }

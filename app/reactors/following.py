@@ -12,7 +12,7 @@ import structlog
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.codec import Event, Undecodable, read_event
-from app.log.port import Log, LogError, Partition, all_partitions
+from app.log.port import Log, LogError, Partition, all_partitions, ends_of
 from app.storage.store import StorageError
 
 LARGEST_BATCH = 200
@@ -20,6 +20,7 @@ POLL_SECONDS = 0.5
 PAUSE_AFTER_ERROR = 1.0
 
 POSITION = "SELECT next_offset FROM ops.cursors WHERE reactor = $1 AND topic = $2 AND partition = $3"
+BEGIN = "INSERT INTO ops.cursors VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 ADVANCE = """
 INSERT INTO ops.cursors VALUES ($1, $2, $3, $4)
 ON CONFLICT (reactor, topic, partition) DO UPDATE
@@ -33,15 +34,26 @@ React = Callable[[Sequence[Event]], Awaitable[None]]
 
 
 async def follow(
-    log: Log, pool: asyncpg.Pool, reactor: str, decider: Decider, react: React, stop: asyncio.Event
+    log: Log,
+    pool: asyncpg.Pool,
+    reactor: str,
+    decider: Decider,
+    react: React,
+    stop: asyncio.Event,
+    *,
+    from_end: bool = False,
 ) -> None:
     """Give `react` every event of a stream until `stop`; after an error those that are not done again.
 
+    Without a cursor it begins at the first event, or `from_end` with the next one.
     An event that this version cannot read stops its partition, and an alarm is logged: it is never skipped.
     """
     while not stop.is_set():
         try:
             partitions = await all_partitions(log, topics.events(decider.stream))
+            if from_end:
+                for partition, end in (await ends_of(log, partitions)).items():
+                    await pool.execute(BEGIN, reactor, *partition, end)
             async with asyncio.TaskGroup() as tasks:
                 for partition in partitions:
                     tasks.create_task(_follow(log, pool, reactor, decider, partition, react, stop))

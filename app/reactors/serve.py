@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 
 import asyncpg
+import structlog
 
 from app.log.port import Log
-from app.reactors import check_files, free_files
+from app.reactors import check_files, free_files, webhooks
+from app.reactors.deliveries import Sending
 from app.storage.store import Store
 
+POOL_SIZE = 6
 
-async def serve(log: Log, dsn: str, store: Store, stop: asyncio.Event) -> None:
-    """React until `stop`."""
+logger = structlog.get_logger("reactor")
+
+
+async def serve(
+    log: Log, dsn: str, store: Store, stop: asyncio.Event, sending: Sending | None = None
+) -> None:
+    """React until `stop`; without `sending` no webhooks go out."""
     async with (
-        asyncpg.create_pool(dsn, min_size=1, max_size=4) as pool,
+        asyncpg.create_pool(dsn, min_size=1, max_size=POOL_SIZE) as pool,
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(check_files.serve(log, pool, store, stop))
         tasks.create_task(free_files.serve(log, pool, store, stop))
+        if sending is not None:
+            tasks.create_task(webhooks.serve(log, pool, sending, stop))
+        else:
+            logger.warning("webhooks_off", why="TUNESMITH_INSTALLATION_KEY is not set")

@@ -22,7 +22,7 @@ NAMES = """
     AuthenticationError ConflictError DeletedFile ErrorType File FileCheck FileFault Health Hyperparameters
     InvalidRequestError JobStatus Model NotFoundError Page PermissionError QueuePlace RateLimitError
     ServerError StepMetric TimeoutError TuningClient TuningFailure TuningJob TuningMetrics TuningUpdate
-    __version__ retry_with_exponential_backoff
+    WebhookEvent WebhookVerificationError __version__ retry_with_exponential_backoff verify_webhook
 """
 
 

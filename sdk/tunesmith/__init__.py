@@ -16,6 +16,7 @@ from tunesmith._exceptions import (
     RateLimitError,
     ServerError,
     TimeoutError,
+    WebhookVerificationError,
 )
 from tunesmith._hyperparameters import Hyperparameters
 from tunesmith._models import (
@@ -36,6 +37,7 @@ from tunesmith._sync._client import TuningClient
 from tunesmith._sync._page import Page
 from tunesmith._sync._tuning_job import TuningJob, TuningUpdate
 from tunesmith._version import __version__
+from tunesmith._webhooks import WebhookEvent, verify_webhook
 
 __all__ = [
     "APIConnectionError",
@@ -70,6 +72,9 @@ __all__ = [
     "TuningJob",
     "TuningMetrics",
     "TuningUpdate",
+    "WebhookEvent",
+    "WebhookVerificationError",
     "__version__",
     "retry_with_exponential_backoff",
+    "verify_webhook",
 ]

@@ -11,6 +11,10 @@
     ├── RateLimitError            429: `retry_after` says when to come back
     └── ServerError               5xx: the service failed; trying again may help
 
+Apart from calls, a webhook that is received may fail:
+
+    WebhookVerificationError      its signature does not hold (a builtin ValueError)
+
 All of them can be pickled and copied.
 """
 
@@ -117,3 +121,7 @@ class ServerError(APIError):
     def __init__(self, message: str = "", retry_after: float | None = None, **answer: Any) -> None:
         super().__init__(message, **answer)
         self.retry_after = retry_after
+
+
+class WebhookVerificationError(ValueError):
+    """A request that claims to be a webhook is not from the service, too old or too new: do not act on it."""

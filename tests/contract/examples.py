@@ -54,6 +54,7 @@ from app.domain.tunings import (
     Updated,
     WarmStart,
 )
+from app.domain.webhooks import WebhookAdded, WebhookRemoved, WebhookSecretRotated, WebhookUpdated
 from app.log.codec import (
     FIRST_CHAIN,
     Command,
@@ -73,6 +74,7 @@ from app.log.workers import Device, Heartbeat, Occupant, Slot, heartbeat_record
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 JOB, FILE, MODEL, ACCOUNT = "job-aaaabbbbccccddddeeeeffff", "file-aaaabbbb", "base-model", "acct-aaaabbbb"
+WEBHOOK = "wh-aaaabbbb"
 ATTEMPT = Attempt(1, "worker-1", "session-1", 0)
 DIGEST = "ab" * 32
 CREATED = Created(
@@ -144,6 +146,10 @@ LIVES: dict[str, tuple[Decider, str, tuple[Any, ...]]] = {
             LimitsSet(2, 0, None, 30),
             KeyIssued("key-b", DIGEST, "ci", ("read", "write"), None),
             KeyRetired("key-b", AT + timedelta(days=1)),
+            WebhookAdded(WEBHOOK, "https://example.org/hook", ("tuning.succeeded",), "mails", DIGEST),
+            WebhookUpdated(WEBHOOK, "https://example.org/hook", ("tuning.failed",), "", False, "gone"),
+            WebhookSecretRotated(WEBHOOK, 2, AT + timedelta(days=1), DIGEST[:32]),
+            WebhookRemoved(WEBHOOK),
         ),
     ),
 }

@@ -10,9 +10,9 @@ from app.api.past import read_body
 from app.api.reading import the_tuning
 from app.api.requests import After, Limit, is_count
 from app.api.schemas.errors import RequestFault
-from app.api.schemas.events import TuningEvent, event_view
 from app.api.schemas.pages import Page, page
 from app.api.session import Authenticated
+from app.domain.telling import TuningEvent, event_view
 
 
 @get("/v1/tunings.events/{id:str}", operation_id="listTuningEvents", scope="read")

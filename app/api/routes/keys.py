@@ -102,6 +102,7 @@ async def revoke(session: Authenticated, id: FromPath[str], force: Force = False
     operation_id="rotateKey",
     scope="write",
     body=RotationRequest,
+    body_required=False,
     answers=(202,),
     secret="key",  # noqa: S106 — the name of a field
 )

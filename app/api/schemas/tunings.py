@@ -10,7 +10,8 @@ from msgspec import Meta, Struct
 from app.api.schemas.hyperparameters import Given
 from app.api.schemas.pages import seconds
 from app.domain.hyperparameters import Hyperparameters
-from app.domain.tunings import Failure, Method, Status, Tuning
+from app.domain.telling import TuningError, failure_view
+from app.domain.tunings import Method, Status, Tuning
 from app.log.metrics import Step
 
 Text = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
@@ -79,19 +80,6 @@ class TuningMetrics(Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None
     seconds_left: float | None
     trained_tokens: int | None
-
-
-class TuningError(Struct, frozen=True):
-    """Why a tuning failed."""
-
-    type: Annotated[
-        Literal["invalid_request_error", "server_error"],
-        Meta(description="Whose fault it was: the request's or the service's."),
-    ]
-    code: str
-    message: Annotated[str, Meta(description="What happened and what to do.")]
-    param: str | None
-    retryable: Annotated[bool, Meta(description="Whether the same tuning may succeed if created again.")]
 
 
 class TuningJob(Struct, frozen=True, kw_only=True):
@@ -173,17 +161,6 @@ def tuning_view(tuning: Tuning, version: int, told: Progress = NOTHING_TOLD) -> 
         warm_start=tuning.warm_start.model if tuning.warm_start else None,
         preview_hash=tuning.labels_hash,
         rerun_of=tuning.rerun_of,
-    )
-
-
-def failure_view(failure: Failure) -> TuningError:
-    """Why a tuning failed."""
-    return TuningError(
-        type="invalid_request_error" if failure.blame == "user" else "server_error",
-        code=failure.code,
-        message=failure.message,
-        param=failure.param,
-        retryable=failure.retryable,
     )
 
 

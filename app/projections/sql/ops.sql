@@ -64,3 +64,30 @@ CREATE TABLE IF NOT EXISTS ops.audit (
 );
 CREATE INDEX IF NOT EXISTS audit_newest ON ops.audit (at DESC, id DESC);
 CREATE INDEX IF NOT EXISTS audit_by_account ON ops.audit (account_id, at DESC, id DESC);
+-- What webhooks are told: a row for each endpoint, event and type. `taken_until`: a reactor is at it.
+CREATE TABLE IF NOT EXISTS ops.deliveries (
+    webhook_id text NOT NULL,
+    event_id text NOT NULL,
+    type text NOT NULL,
+    payload text NOT NULL,
+    status text NOT NULL DEFAULT 'pending',
+    queued_at timestamptz NOT NULL DEFAULT now(),
+    next_at timestamptz NOT NULL DEFAULT now(),
+    taken_until timestamptz,
+    begun_at timestamptz,
+    ended_at timestamptz,
+    tries integer NOT NULL DEFAULT 0,
+    attempts integer NOT NULL DEFAULT 0,
+    UNIQUE (webhook_id, event_id, type)
+CREATE INDEX IF NOT EXISTS deliveries_waiting ON ops.deliveries (webhook_id, next_at) WHERE status = 'pending';
+CREATE INDEX IF NOT EXISTS deliveries_newest ON ops.deliveries (webhook_id, queued_at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS deliveries_oldest ON ops.deliveries (queued_at);
+
+CREATE TABLE IF NOT EXISTS ops.delivery_attempts (
+    delivery_id text NOT NULL REFERENCES ops.deliveries ON DELETE CASCADE,
+    number integer NOT NULL,
+    seconds double precision NOT NULL,
+    request json NOT NULL,
+    answer json,
+    error text,
+    PRIMARY KEY (delivery_id, number)

@@ -105,6 +105,21 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_newest ON api_keys (account_id, created_at DESC, id DESC);
 
+-- Those that there are; a deleted one has no row.
+CREATE TABLE webhooks (
+    id text PRIMARY KEY,
+    account_id text NOT NULL,
+    url text NOT NULL,
+    types text[] NOT NULL,
+    description text NOT NULL,
+    enabled boolean NOT NULL,
+    disabled_reason text,
+    generation integer NOT NULL,
+    previous_until timestamptz,
+    created_at timestamptz NOT NULL
+);
+CREATE INDEX webhooks_newest ON webhooks (account_id, created_at DESC, id DESC);
+
 CREATE TABLE tuning_steps (
     tuning_id text NOT NULL,
     step integer NOT NULL,

@@ -38,6 +38,10 @@ from tunesmith.kafka._events import (
     TuningStarted,
     TuningSucceeded,
     TuningUpdated,
+    WebhookAdded,
+    WebhookRemoved,
+    WebhookSecretRotated,
+    WebhookUpdated,
 )
 from tunesmith.kafka._history import ChainError, GapError, StreamError
 from tunesmith.kafka._stream import EventStream
@@ -75,4 +79,8 @@ __all__ = [
     "TuningStarted",
     "TuningSucceeded",
     "TuningUpdated",
+    "WebhookAdded",
+    "WebhookRemoved",
+    "WebhookSecretRotated",
+    "WebhookUpdated",
 ]

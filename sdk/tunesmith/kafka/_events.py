@@ -304,6 +304,42 @@ class AccountLimitsSet(Resource):
     creates_per_minute: int | None
 
 
+class WebhookAdded(Resource):
+    """An endpoint is told of events of these types; `request_hash` is the digest of the request."""
+
+    webhook_id: str
+    url: str
+    types: list[str]
+    description: str
+    request_hash: str
+
+
+class WebhookUpdated(Resource):
+    """How an endpoint is from now on; `disabled_reason` is set when the service itself turned it off."""
+
+    webhook_id: str
+    url: str
+    types: list[str]
+    description: str
+    enabled: bool
+    disabled_reason: str | None
+
+
+class WebhookSecretRotated(Resource):
+    """A new secret signs; the one before it does so until `previous_until`, which is RFC 3339."""
+
+    webhook_id: str
+    generation: int
+    previous_until: str | None
+    request: str
+
+
+class WebhookRemoved(Resource):
+    """An endpoint is gone."""
+
+    webhook_id: str
+
+
 class AccountSuspended(Resource):
     """Everything that the account asks for is refused."""
 
@@ -341,6 +377,10 @@ KINDS: dict[str, type[Resource]] = {
     "tunesmith.account.limits_set.v1": AccountLimitsSet,
     "tunesmith.account.suspended.v1": AccountSuspended,
     "tunesmith.account.reinstated.v1": AccountReinstated,
+    "tunesmith.account.webhook_added.v1": WebhookAdded,
+    "tunesmith.account.webhook_updated.v1": WebhookUpdated,
+    "tunesmith.account.webhook_secret_rotated.v1": WebhookSecretRotated,
+    "tunesmith.account.webhook_removed.v1": WebhookRemoved,
 }
 
 

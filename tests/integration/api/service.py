@@ -26,12 +26,14 @@ from app.log.memory import MemoryLog
 from app.log.port import Log
 from app.log.topics import declared
 from app.projections import read_model
+from app.reactors.deliveries import Sending
 from app.reactors.serve import serve as react
 from app.settings import Settings
 from app.storage.store import Store
 from tests.conforming import conforms
 
 MODEL = next(iter(CATALOGUE))
+INSTALLATION_KEY, LOOPBACK = "installation-key-of-the-tests-alone", "127.0.0.0/8,::1/128"
 ROW = b'{"messages": [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]}\n'
 
 
@@ -135,10 +137,14 @@ def _digest(key: str) -> str:
 
 @asynccontextmanager
 async def running(
-    log: Log, dsn: str, folder: Path, *, reactor: bool = True, **settings: Any
+    log: Log, dsn: str, folder: Path, *, reactor: bool = True, sending: Sending | None = None, **settings: Any
 ) -> AsyncIterator[Running]:
-    """The service on a free port with one account and the packaged model, until the context ends."""
-    given = Settings(port=0, data_dir=folder, drain_seconds=5.0, **({"creates_per_minute": 0} | settings))
+    """The service on a free port with one account and the packaged model, until the context ends.
+
+    Webhooks go out when it is told how to send them.
+    """
+    usual = {"creates_per_minute": 0, "installation_key": INSTALLATION_KEY, "webhook_allow": LOOPBACK}
+    given = Settings(port=0, data_dir=folder, drain_seconds=5.0, **(usual | settings))
     store = Store(f"file://{folder}/objects")
     stop = asyncio.Event()
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -147,7 +153,7 @@ async def running(
         roles.create_task(decide_commands(log, stop))
         roles.create_task(read_model.serve(log, dsn, stop))
         if reactor:
-            roles.create_task(react(log, dsn, store, stop))
+            roles.create_task(react(log, dsn, store, stop, sending))
         serving = roles.create_task(api.serve(given, log, dsn, store, stop, url.set_result))
         try:
             waited: list[asyncio.Future[Any]] = [url, serving]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from app.api.schemas.events import event_view
 from app.api.schemas.pages import seconds
+from app.domain.telling import event_view
 from app.domain.tunings import EpochCompleted, EpochResult, Tuning, tuned_model_id
 
 

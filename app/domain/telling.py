@@ -1,4 +1,4 @@
-"""How a tuning's events look from outside."""
+"""How a tuning's events are told to those who watch it: by REST, as a stream and by webhooks alike."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
-from app.api.schemas.pages import seconds
-from app.api.schemas.tunings import failure_view
 from app.domain.tunings import (
     TUNINGS,
     AttemptLost,
@@ -19,6 +17,7 @@ from app.domain.tunings import (
     Dispatched,
     EpochCompleted,
     Failed,
+    Failure,
     Paused,
     PauseRequested,
     Resumed,
@@ -29,6 +28,20 @@ from app.domain.tunings import (
 
 OF_CREATED = ("hyperparameters", "method", "suffix", "metadata", "seed", "priority")
 OF_CHECKPOINT = ("step", "epoch", "batch", "bytes", "sha256")
+
+
+class TuningError(Struct, frozen=True):
+    """Why a tuning failed."""
+
+    type: Annotated[
+        Literal["invalid_request_error", "server_error"],
+        Meta(description="Whose fault it was: the request's or the service's."),
+    ]
+    code: str
+    message: Annotated[str, Meta(description="What happened and what to do.")]
+    param: str | None
+    retryable: Annotated[bool, Meta(description="Whether the same tuning may succeed if created again.")]
+
 
 Told = tuple[Literal["info", "warn", "error"], str, dict[str, Any]]
 
@@ -53,13 +66,29 @@ def event_view(id: str, version: int, at: datetime, event: Any) -> TuningEvent:
     attempt = getattr(event, "attempt", None)
     return TuningEvent(
         id=f"{id}:{version}",
-        type=TUNINGS.wire_type(event).split(".")[2],
+        type=event_name(TUNINGS.wire_type(event)),
         version=version,
         attempt=getattr(attempt, "number", attempt),
-        created_at=seconds(at),
+        created_at=int(at.timestamp()),
         message=message,
         level=level,
         data=data,
+    )
+
+
+def event_name(wire_type: str) -> str:
+    """An event's type in a word: `epoch_completed` of `tunesmith.tuning.epoch_completed.v1`."""
+    return wire_type.split(".")[2]
+
+
+def failure_view(failure: Failure) -> TuningError:
+    """Why a tuning failed."""
+    return TuningError(
+        type="invalid_request_error" if failure.blame == "user" else "server_error",
+        code=failure.code,
+        message=failure.message,
+        param=failure.param,
+        retryable=failure.retryable,
     )
 
 

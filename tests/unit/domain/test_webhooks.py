@@ -1,0 +1,78 @@
+"""Webhook endpoints of an account: added, changed, rotated, removed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from app.domain.accounts import ACCOUNTS, Opened
+from app.domain.webhooks import (
+    MOST_ENDPOINTS,
+    AddWebhook,
+    RemoveWebhook,
+    RotateWebhookSecret,
+    UpdateWebhook,
+    WebhookAdded,
+    WebhookRemoved,
+    WebhookSecretRotated,
+    WebhookUpdated,
+)
+from tests.unit.domain.scenario import AT, Scenario
+
+ADD = AddWebhook("wh-1", "https://example.org", ("tuning.failed",), "mine", "hash")
+ADDED = WebhookAdded("wh-1", "https://example.org", ("tuning.failed",), "mine", "hash")
+
+
+def with_one() -> Scenario:
+    return Scenario(ACCOUNTS, "acct-a", Opened("team"), ADDED)
+
+
+def test_the_same_request_adds_one_endpoint_and_another_with_its_key_none() -> None:
+    account = Scenario(ACCOUNTS, "acct-a", Opened("team"))
+    assert account.then(ADD) == (ADDED,)
+    assert account.then(ADD) == ()
+    other = AddWebhook("wh-1", "https://example.net", ("tuning.failed",), "mine", "another")
+    assert account.refused(other).code == "idempotency_conflict"
+    [webhook] = account.state.webhooks
+    assert (webhook.created_at, webhook.enabled, webhook.generation) == (AT, True, 1)
+
+
+def test_an_account_has_so_many_and_no_more_until_one_is_removed() -> None:
+    account = Scenario(ACCOUNTS, "acct-a", Opened("team"))
+    for number in range(MOST_ENDPOINTS):
+        account.then(AddWebhook(f"wh-{number}", "https://example.org", ()))
+    one_more = AddWebhook("wh-more", "https://example.org", ())
+    assert account.refused(one_more).code == "too_many_webhooks"
+    assert account.then(RemoveWebhook("wh-3")) == (WebhookRemoved("wh-3"),)
+    assert len(account.then(one_more)) == 1
+    assert account.refused(RemoveWebhook("wh-3")).code == "not_found"
+
+
+def test_what_is_not_named_stays_and_what_changes_nothing_is_no_event() -> None:
+    account = with_one()
+    assert account.then(UpdateWebhook("wh-1", description="mine", enabled=True)) == ()
+    assert account.then(UpdateWebhook("wh-1", description="yours")) == (
+        WebhookUpdated("wh-1", "https://example.org", ("tuning.failed",), "yours", True),
+    )
+    assert account.refused(UpdateWebhook("wh-2", enabled=False)).code == "not_found"
+
+
+def test_why_the_service_turned_it_off_is_known_until_it_is_turned_on() -> None:
+    account = with_one()
+    account.then(UpdateWebhook("wh-1", enabled=False, reason="gone"))
+    account.then(UpdateWebhook("wh-1", url="https://example.net"))
+    assert account.state.webhooks[0].disabled_reason == "gone"
+    account.then(UpdateWebhook("wh-1", enabled=True))
+    assert account.state.webhooks[0].disabled_reason is None
+    account.then(UpdateWebhook("wh-1", enabled=False))
+    assert account.state.webhooks[0].disabled_reason is None
+
+
+def test_a_secret_is_rotated_once_by_the_same_request() -> None:
+    account = with_one()
+    until = AT + timedelta(seconds=60)
+    assert account.then(RotateWebhookSecret("wh-1", 60, "key")) == (
+        WebhookSecretRotated("wh-1", 2, until, "key"),
+    )
+    assert account.then(RotateWebhookSecret("wh-1", 60, "key")) == ()
+    assert account.then(RotateWebhookSecret("wh-1")) == (WebhookSecretRotated("wh-1", 3),)
+    assert len(account.then(RotateWebhookSecret("wh-1"))) == 1
