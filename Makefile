@@ -86,6 +86,10 @@ test-faults: install-dev ## every fault in all of its rounds, and 50,000 simulat
 test-cluster: install-dev ## three brokers, killed one by one and two by two, in all rounds (7 minutes)
 	FAULTS=every $(BIN)/python -m pytest tests/cluster $(ARGS)
 
+.PHONY: test-fuzz
+test-fuzz: install-dev ## the whole OpenAPI document tried out by schemathesis, thousands of requests (10 minutes; ARGS=…)
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: contracts
 contracts: install-dev ## write infra/kafka/asyncapi.yaml, infra/openapi.yaml and the golden bytes of what is new
 	$(BIN)/python -m scripts.asyncapi
@@ -101,6 +105,8 @@ bench: install-dev bench-install ## the figures that are promised, as ratios wit
 	$(BIN)/python -m benchmarks.replay
 	$(BIN)/python -m benchmarks.takeover
 	$(BIN)/python -m benchmarks.list_latency
+	$(BIN)/python -m benchmarks.reads
+	$(BIN)/python -m benchmarks.streams
 	$(BIN)/python -m benchmarks.training_overhead
 
 .PHONY: bench-install

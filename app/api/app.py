@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp
+from msgspec import Struct
 
 from app.api import idempotency
 from app.api.audit import Audit
@@ -41,6 +43,7 @@ from app.api.routes import (
 )
 from app.api.service import Service
 from app.api.session import authenticate, session_of
+from app.api.streams import Streams
 from app.api.sweep import keep_swept
 from app.api.wire import BoundedProtocol
 from app.log.port import Log
@@ -88,6 +91,14 @@ def routed() -> Litestar:
     )
 
 
+class Drain(Struct, frozen=True):
+    """When to end, within how many seconds, and what to do first."""
+
+    stop: asyncio.Event
+    seconds: float
+    before: Callable[[], None]
+
+
 class PortInUse(Exception):
     """Somebody listens there already."""
 
@@ -101,6 +112,7 @@ async def serve(
     on_listening: Callable[[str], None] = lambda url: None,
 ) -> None:
     """The role: answer requests until `stop`, then finish those in flight. Raises `PortInUse`."""
+    _allow_connections()
     listening = _listen(settings.host, settings.port)
     address = f"http://{settings.host}:{listening.getsockname()[1]}"
     with listening:
@@ -115,15 +127,22 @@ async def serve(
             known = Known(pool)
             commands, fleet = Commands(log, dsn, pool, known), Fleet(settings.lease_seconds)
             await commands.start()
-            told = Audit(pool)
+            told, keys = Audit(pool), Keys(pool)
+            streams = Streams(pool, commands, keys)
             beside = [
                 asyncio.create_task(work)
-                for work in (fleet.follow(log), told.write(), keep_swept(pool, settings.audit_days))
+                for work in (
+                    fleet.follow(log),
+                    streams.look_at_keys(),
+                    told.write(),
+                    keep_swept(pool, settings.audit_days),
+                )
             ]
             try:
-                service = Service(settings, pool, Keys(pool), known, store, commands, told)
+                service = Service(settings, pool, keys, known, store, commands, told, streams)
                 app = create_app(service, fleet, log)
-                await _answer(app, listening, settings.drain_seconds, stop, lambda: on_listening(address))
+                drain = Drain(stop, settings.drain_seconds, streams.end_all)
+                await _answer(app, listening, drain, lambda: on_listening(address))
             finally:
                 for task in beside:
                     task.cancel()
@@ -138,8 +157,7 @@ async def _as_it_is(_: object) -> None:
 async def _answer(
     app: ASGIApp,
     listening: socket.socket,
-    drain_seconds: float,
-    stop: asyncio.Event,
+    drain: Drain,
     on_listening: Callable[[], None],
 ) -> None:
     server = uvicorn.Server(
@@ -148,14 +166,14 @@ async def _answer(
             log_config=None,
             access_log=False,
             lifespan="on",
-            timeout_graceful_shutdown=int(drain_seconds),
+            timeout_graceful_shutdown=int(drain.seconds),
             server_header=False,
             http=BoundedProtocol,
         )
     )
     # `serve` would take the signals for itself; they are the process's.
     serving = asyncio.create_task(server._serve(sockets=[listening]))
-    stopped = asyncio.create_task(stop.wait())
+    stopped = asyncio.create_task(drain.stop.wait())
     try:
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
@@ -164,8 +182,15 @@ async def _answer(
         await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
+        drain.before()
         server.should_exit = True
         await serving
+
+
+def _allow_connections() -> None:
+    """As many open files as this process may have: every stream is one, and the usual limit is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import asyncpg
@@ -20,6 +21,11 @@ KEY_QUERY = """
 SELECT k.id, k.account_id, k.scopes, k.expires_at, k.revoked_at, a.suspended, a.limits
 FROM api_keys k JOIN accounts a ON a.id = k.account_id
 WHERE k.sha256 = $1
+"""
+STILL_GOOD = """
+SELECT k.id FROM api_keys k JOIN accounts a ON a.id = k.account_id
+WHERE k.id = ANY($1::text[]) AND k.revoked_at IS NULL AND NOT a.suspended
+AND (k.expires_at IS NULL OR k.expires_at > $2)
 """
 
 
@@ -90,6 +96,11 @@ class Keys:
         if found is None:
             raise _unknown("this API key is not known; ask your operator for one")
         return found
+
+    async def still_good(self, ids: Collection[str]) -> set[str]:
+        """Those of these keys that are neither revoked nor expired, nor of a suspended account."""
+        rows = await self._pool.fetch(STILL_GOOD, list(ids), datetime.now(UTC))
+        return {row["id"] for row in rows}
 
     async def _find(self, digest: str) -> Known | None:
         now = time.monotonic()

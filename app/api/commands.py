@@ -21,6 +21,8 @@ CHANNEL = "tunesmith_applied"
 REPLY_WITHIN = 10.0
 VISIBLE_WITHIN = 2.0
 PAUSE_AFTER_ERROR = 0.5
+LISTENER_ASKED_SECONDS = 10.0
+LISTENER_ANSWERS_WITHIN = 3.0
 
 VERSIONS = {
     "job": "SELECT version FROM tunings WHERE id = $1",
@@ -174,7 +176,8 @@ class Commands:
             while True:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                await lost.wait()
+                while not lost.is_set():
+                    await self._ask_now_and_then(connection, lost)
                 self._known.heard = False
                 self._known.forget_all()
                 while connection.is_closed():
@@ -184,6 +187,19 @@ class Commands:
                 self._on_applied(connection, 0, CHANNEL, "*")
         finally:
             await connection.close(timeout=2)
+
+    async def _ask_now_and_then(self, connection: asyncpg.Connection, lost: asyncio.Event) -> None:
+        """A connection that only listens does not notice that the other end is gone."""
+        try:
+            async with asyncio.timeout(LISTENER_ASKED_SECONDS):
+                await lost.wait()
+        except TimeoutError:
+            try:
+                await connection.execute("SELECT 1", timeout=LISTENER_ANSWERS_WITHIN)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                logger.warning("listener_lost", error=repr(error))
+                connection.terminate()
+                lost.set()
 
     def _on_applied(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         if payload == "*":

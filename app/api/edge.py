@@ -13,7 +13,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Histogram
 
 LATENCY = Histogram(
-    "tunesmith_http_request_seconds", "Time to answer a request", ["method", "status"], registry=None
+    "tunesmith_http_request_seconds", "Time until a request is answered", ["method", "status"], registry=None
 )
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -43,12 +43,13 @@ def edge(app: ASGIApp, on_answered: Callable[[Scope, int], None]) -> ASGIApp:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         # Anything may come as a method, and every label is a series.
         method = str(scope["method"]) if scope["method"] in METHODS else "other"
-        began, status = time.perf_counter(), 500
+        began, status, seconds = time.perf_counter(), 500, None
 
         async def tagged(message: Message) -> None:
-            nonlocal status
+            nonlocal status, seconds
             if message["type"] == "http.response.start":
-                status = message["status"]
+                # A stream goes on for hours, a download as long as its client likes.
+                status, seconds = message["status"], time.perf_counter() - began
                 headers: Any = list(message.get("headers", []))
                 told = dict(headers)
                 if b"location" in told:
@@ -61,7 +62,8 @@ def edge(app: ASGIApp, on_answered: Callable[[Scope, int], None]) -> ASGIApp:
         try:
             await app(scope, receive, tagged)
         finally:
-            seconds = time.perf_counter() - began
+            if seconds is None:
+                seconds = time.perf_counter() - began
             LATENCY.labels(method, str(status)).observe(seconds)
             on_answered(scope, status)
             logger.debug(

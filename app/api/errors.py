@@ -19,6 +19,7 @@ from app.log.port import LogError
 from app.storage.store import StorageError, StorageFull
 
 RETRY_AFTER_SECONDS = 2
+MOST_FAULTS = 100  # told of one request: a body that is all faults is not answered with a larger one
 
 TYPES: dict[int, ErrorType] = {
     400: "invalid_request_error",
@@ -26,6 +27,7 @@ TYPES: dict[int, ErrorType] = {
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
+    408: "invalid_request_error",
     409: "invalid_request_error",
     413: "invalid_request_error",
     415: "invalid_request_error",
@@ -57,9 +59,9 @@ class ApiError(Exception):
 
 
 def invalid(faults: list[RequestFault] | tuple[RequestFault, ...]) -> ApiError:
-    """All faults of a request: the first in `param`, all of them in `errors`."""
+    """All faults of a request, up to `MOST_FAULTS`: the first in `param`, all of them in `errors`."""
     first = faults[0]
-    return ApiError(400, first.code, first.message, first.param, faults=tuple(faults))
+    return ApiError(400, first.code, first.message, first.param, faults=tuple(faults[:MOST_FAULTS]))
 
 
 def missing(noun: str, id: str) -> ApiError:
@@ -131,7 +133,7 @@ def _methods(request: Request[Any, Any, Any]) -> list[str]:
         pattern = re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(route.path_format))
         if isinstance(route, HTTPRoute) and re.fullmatch(pattern, request.url.path):
             taken |= set(route.methods)
-    return sorted(taken)
+    return sorted(taken - {"OPTIONS"})
 
 
 def handle_dependency(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from app.api.errors import invalid
-from app.api.past import read_body
+from app.api.kept_events import read_body
 from app.api.reading import the_tuning
 from app.api.requests import is_count
 from app.api.schemas.errors import RequestFault
@@ -47,9 +47,9 @@ async def newest_events(
     return [Happened(f"{id}:{row['version']}", row["version"], row["at"], read_body(row)) for row in rows]
 
 
-def version_in(id: str, event: str) -> int:
-    """The version in an event's id. Raises `ApiError` 400."""
+def version_in(id: str, event: str, param: str = "after") -> int:
+    """The version in the id of a tuning's event, which came as `param`. Raises `ApiError` 400."""
     tuning_id, _, version = event.rpartition(":")
     if tuning_id != id or not is_count(version):
-        raise invalid([RequestFault("after", f"after must be the id of an event of {id}, as `{id}:1`")])
+        raise invalid([RequestFault(param, f"{param} must be the id of an event of {id}, as `{id}:1`")])
     return min(int(version), LARGEST_VERSION)

@@ -6,6 +6,7 @@ which reads and writes the bodies, and the errors from what a route is: with a k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, get_args, get_origin
@@ -40,6 +41,7 @@ def document(app: Litestar) -> dict[str, Any]:
         kinds += [*_bodies(handler), *_answers(handler)]
         statuses |= _statuses(path, method, handler)
         _complete(operation, path, method, handler)
+    _link(made["paths"])
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
     made["components"] = {
         # Through JSON, which turns defaults that are tuples into lists.
@@ -72,8 +74,11 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
     operation["tags"] = [path.split("/")[2].partition(".")[0] if path.startswith("/v1/") else "operations"]
     for body in _bodies(handler):
         media = "multipart/form-data" if body is UploadForm else "application/json"
+        content = {"schema": _ref(body)}
+        if (example := handler.opt.get("example")) is not None:
+            content["example"] = example
         required = handler.opt.get("body_required", True)
-        operation["requestBody"] = {"required": required, "content": {media: {"schema": _ref(body)}}}
+        operation["requestBody"] = {"required": required, "content": {media: content}}
     parameters = [_parameter(each) for each in operation.get("parameters", [])]
     parameters += _deep(handler)
     if method == "post":
@@ -91,6 +96,8 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
             for answer in _answers(handler):
                 content["schema"] = _ref(answer)
         response["description"] = HTTPStatus(int(status)).phrase
+        if stream := handler.opt.get("stream"):
+            response["content"]["text/event-stream"] = {"schema": {"type": "string", "description": stream}}
     for status in (*handler.opt.get("answers", ()),):
         responses[str(status)] = responses[str(handler.status_code)] | {
             "description": HTTPStatus(status).phrase
@@ -100,6 +107,24 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
         for status in _statuses(path, method, handler)
     }
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _link(paths: dict[str, dict[str, Any]]) -> None:
+    """Tell of each answer with something made which operations take its id."""
+    takers: dict[str, dict[str, Any]] = {}
+    for path, item in paths.items():
+        names = re.findall(r"\{(\w+)\}", path)
+        for operation in item.values():
+            if len(names) == 1:
+                link = {
+                    "operationId": operation["operationId"],
+                    "parameters": {names[0]: "$response.body#/id"},
+                }
+                takers.setdefault(operation["tags"][0], {})[operation["operationId"]] = link
+    for path, item in paths.items():
+        made = item.get("post", {}).get("responses", {}).get("201")
+        if made is not None and "{" not in path:
+            made["links"] = takers.get(item["post"]["tags"][0], {})
 
 
 def _deep(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
@@ -136,7 +161,7 @@ def _parameter(given: dict[str, Any]) -> dict[str, Any]:
 
 def _statuses(path: str, method: str, handler: HTTPRouteHandler) -> set[int]:
     """The errors that a route can answer with."""
-    found = {400, 405, 431, 500, 503}
+    found = {400, 405, 408, 431, 500, 503}
     if handler.opt["scope"]:
         found |= {401, 403}
     if "{" in path:

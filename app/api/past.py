@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from app.api.errors import ApiError, invalid
+from app.api.kept_events import read_body
 from app.api.reading import the_tuning
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.tunings import TuningJob, tuning_view
@@ -46,8 +45,3 @@ def _time(as_of: str) -> datetime:
         return moment(as_of)
     except ValueError as error:
         raise invalid([RequestFault("as_of", f"as_of: {error}")]) from error
-
-
-def read_body(row: Any) -> Any:
-    """The event in a row of `tuning_events`."""
-    return msgspec.json.decode(row["body"], type=TUNINGS.events[row["type"]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from app.api.errors import invalid
-from app.api.past import read_body
+from app.api.kept_events import read_body
 from app.api.requests import is_count
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.webhooks import WebhookReplay

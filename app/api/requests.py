@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Request
+from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter
 from msgspec import UNSET, Struct
 from msgspec.structs import FieldInfo
 
-from app.api.errors import ApiError
+from app.api.errors import MOST_FAULTS, ApiError, invalid
 from app.api.schemas.errors import RequestFault
 
 LARGEST_JSON_BYTES = 1024**2
+BODY_WITHIN = 30.0
 LONGEST_NUMBER = 18
 
 NO_NUL = r"^[^\x00]*$"
@@ -48,6 +52,7 @@ async def json_object(request: Request[Any, Any, Any]) -> tuple[dict[str, Any], 
     content = await whole_body(request)
     try:
         body = msgspec.json.decode(content)
+        json.loads(content, object_pairs_hook=_pairs)  # msgspec keeps the last of two fields of one name
         canonical = json.dumps(body, sort_keys=True)  # msgspec would not write an integer beyond 64 bits
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
@@ -57,19 +62,38 @@ async def json_object(request: Request[Any, Any, Any]) -> tuple[dict[str, Any], 
 
 
 async def optional_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """The body as an object, empty where there is none. Raises `ApiError` 400, 413, 415."""
+    """The body as an object, empty where there is none. Raises `ApiError` 400, 408, 413, 415."""
     return (await json_object(request))[0] if await whole_body(request) else {}
 
 
 async def whole_body(request: Request[Any, Any, Any]) -> bytes:
-    """A body of a bounded size; the request gives it again to who reads it later. Raises `ApiError` 413."""
+    """A body of a bounded size, which the request gives again to who reads it later.
+
+    Raises `ApiError` 408, 413.
+    """
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            request._body = await _content(request)
+    except TimeoutError as error:
+        raise ApiError(408, "request_too_slow", f"a JSON body must come within {BODY_WITHIN:g} s") from error
+    return request._body
+
+
+async def _content(request: Request[Any, Any, Any]) -> bytes:
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
         if len(content) > LARGEST_JSON_BYTES:
             raise ApiError(413, "body_too_large", f"a JSON body may have {LARGEST_JSON_BYTES} bytes")
-    request._body = bytes(content)
-    return request._body
+    return bytes(content)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> None:
+    """Raises `ValueError` for an object with a name twice: what is meant by it nobody knows."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        seen = set[str]()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"{twice[:64]!r} is there twice in one object")
 
 
 def canonical(content: bytes) -> bytes:
@@ -90,10 +114,10 @@ def read_fields(kind: type[Struct], body: Mapping[str, Any]) -> tuple[dict[str, 
     values: dict[str, Any] = {}
     fields = _fields(kind)
     known = ", ".join(fields)
+    unknown = (name for name in body if name not in fields)
     faults = [
         RequestFault(name[:64], f"{name[:64]!r} is not known; known are {known}", "unknown_field")
-        for name in body
-        if name not in fields
+        for name in islice(unknown, MOST_FAULTS)
     ]
     for name, field in fields.items():
         value = body.get(name, UNSET)
@@ -106,6 +130,26 @@ def read_fields(kind: type[Struct], body: Mapping[str, Any]) -> tuple[dict[str, 
         except msgspec.ValidationError as error:
             faults.append(RequestFault(name, f"{name}: {str(error)[0].lower()}{str(error)[1:]}"))
     return values, faults
+
+
+def plain_query(pairs: Iterable[tuple[str, str]], handler: BaseRouteHandler) -> None:
+    """Refuse parameters that are given twice, or as `null`, which the framework takes for none at all.
+
+    Raises `ApiError` 400.
+    """
+    taken = handler.parsed_fn_signature.parameters
+    faults: list[RequestFault] = []
+    seen = set[str]()
+    for name, value in pairs:
+        if (parameter := taken.get(name)) is None or parameter.is_non_string_sequence:
+            continue
+        if name in seen:
+            faults.append(RequestFault(name, f"{name} is there twice"))
+        elif value.lower() == "null":
+            faults.append(RequestFault(name, f"{name} cannot be null; leave it out"))
+        seen.add(name)
+    if faults:
+        raise invalid(faults)
 
 
 def is_count(text: str) -> bool:

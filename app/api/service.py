@@ -12,6 +12,7 @@ from app.api.audit import Audit
 from app.api.auth import Keys
 from app.api.commands import Commands
 from app.api.known import Known
+from app.api.streams import Streams
 from app.settings import Settings
 from app.storage.store import Store
 
@@ -35,4 +36,5 @@ class Service(Struct, frozen=True):
     store: Store
     commands: Commands
     audit: Audit
+    streams: Streams
     measuring: Measuring = field(default_factory=Measuring)

@@ -7,12 +7,15 @@ from typing import Any
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
+from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers.base import BaseRouteHandler
 from msgspec import Struct
 
 from app.api.auth import Caller
 from app.api.edge import CALLER, LIMITS
+from app.api.errors import ApiError
 from app.api.limits import limits_of, standing
+from app.api.requests import plain_query
 from app.api.service import Service
 from app.domain.accounts import Limits
 
@@ -38,8 +41,10 @@ Authenticated = NamedDependency[Session]
 async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """The guard of every route: before anything of a request is read, its key must have the route's `scope`.
 
-    A route whose scope is None asks for no key. Raises `ApiError` 401 or 403.
+    A route whose scope is None asks for no key. Raises `ApiError` 400, 401, 403 or 415.
     """
+    if "scope" not in handler.opt:  # the framework's own answer to OPTIONS
+        raise MethodNotAllowedException
     scope = handler.opt["scope"]
     if scope is None:
         return
@@ -50,6 +55,11 @@ async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     session = Session(service, known.admit(scope), state["request_id"])
     state[LIMITS] = await standing(service.pool, session.caller.account_id, session.limits)
     state["session"] = session
+    encoding = connection.headers.get("content-encoding", "identity").strip().lower()
+    if "body" in handler.opt and encoding not in ("", "identity"):
+        raise ApiError(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
+    if connection.scope["query_string"]:
+        plain_query(connection.query_params.multi_items(), handler)
 
 
 def session_of(request: Request[Any, Any, Any]) -> Session:

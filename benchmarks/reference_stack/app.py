@@ -8,12 +8,12 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from benchmarks.reference_stack.schemas import TuningJob, TuningRequest
+from benchmarks.reference_stack.schemas import TuningJob, TuningPage, TuningRequest
 from benchmarks.reference_stack.tables import ApiKey, File, Job, Model, User
 from benchmarks.reference_stack.tasks import run_training
 
@@ -70,6 +70,43 @@ async def create(
     await database.commit()
     run_training.delay(job.id)  # on the loop: a thread for these 0.3 ms costs more than it frees
     return view(job)
+
+
+async def job_of(id: str, database: Database, user: User) -> Job:
+    job = await database.scalar(select(Job).where(Job.id == id, Job.user_id == user.id))
+    if job is None:
+        raise HTTPException(404, f"there is no job {id!r}")
+    return job
+
+
+@app.get("/v1/tunings.get/{id}")
+async def retrieve(id: str, database: Database, user: Annotated[User, Depends(user_of)]) -> TuningJob:
+    return view(await job_of(id, database, user))
+
+
+@app.get("/v1/tunings.list")
+async def list_jobs(
+    database: Database,
+    user: Annotated[User, Depends(user_of)],
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: str | None = None,
+    status: str | None = None,
+) -> TuningPage:
+    found = select(Job).where(Job.user_id == user.id)
+    if status is not None:
+        found = found.where(Job.status == status)
+    if after is not None:
+        last = await job_of(after, database, user)
+        found = found.where(tuple_(Job.created_at, Job.id) < (last.created_at, last.id))
+    ordered = found.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
+    jobs = list(await database.scalars(ordered))
+    shown = [view(job) for job in jobs[:limit]]
+    return TuningPage(
+        data=shown,
+        has_more=len(jobs) > limit,
+        first_id=shown[0].id if shown else None,
+        last_id=shown[-1].id if shown else None,
+    )
 
 
 def view(job: Job) -> TuningJob:

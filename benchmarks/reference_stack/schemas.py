@@ -48,3 +48,11 @@ class TuningJob(BaseModel):
     error: dict[str, Any] | None
     metrics: dict[str, Any] | None = None
     result_files: list[str] = []
+
+
+class TuningPage(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[TuningJob]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None

@@ -1,27 +1,73 @@
-"""What happened to a tuning."""
+"""What happened to a tuning, as a page and as a stream."""
 
 from __future__ import annotations
 
-from litestar import get
-from litestar.params import FromPath
+from functools import partial
+from typing import Annotated, Any
 
-from app.api.errors import invalid
-from app.api.past import read_body
+from litestar import Request, Response, get
+from litestar.params import FromPath, HeaderParameter
+from litestar.types import ASGIApp
+
+from app.api.history import version_in
+from app.api.kept_events import read_body
 from app.api.reading import the_tuning
-from app.api.requests import After, Limit, is_count
-from app.api.schemas.errors import RequestFault
+from app.api.requests import NO_NUL, After, Limit
 from app.api.schemas.pages import Page, page
 from app.api.session import Authenticated
 from app.domain.telling import TuningEvent, event_view
 
+STREAM = "text/event-stream"
 
-@get("/v1/tunings.events/{id:str}", operation_id="listTuningEvents", scope="read")
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Last-Event-ID",
+        max_length=256,
+        pattern=NO_NUL,
+        description="Of a stream: the id of the last event that came; wins over `after`.",
+    ),
+]
+
+
+class Streamed(Response[Any]):
+    """An answer that is written by an app of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(None)
+        self._app = app
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIApp:  # type: ignore[override]
+        return self._app
+
+
+@get(
+    "/v1/tunings.events/{id:str}",
+    operation_id="listTuningEvents",
+    scope="read",
+    stream="Server-sent events. Of an event: `id` is its id, `event` its type, `data` a TuningEvent. "
+    "Of a step: no `id`, `event` is `metrics`, `data` a StepMetrics. Comments show that all is well.",
+)
 async def events(
-    session: Authenticated, id: FromPath[str], limit: Limit = 20, after: After = None
-) -> Page[TuningEvent]:
-    """What happened to a tuning, oldest first; `after` is an event's id."""
-    behind = _behind(id, after)
+    request: Request[Any, Any, Any],
+    session: Authenticated,
+    id: FromPath[str],
+    limit: Limit = 20,
+    after: After = None,
+    last_event_id: LastEventId = None,
+) -> Response[Page[TuningEvent]]:
+    """What happened to a tuning, oldest first; `after` is an event's id.
+
+    With `Accept: text/event-stream` it is a stream, which goes on as things happen and closes once the tuning
+    has ended: every event behind `Last-Event-ID`, each once and in order, and the steps taken from now on.
+    """
+    streamed = accepts_stream(request.headers.get("accept", ""))
+    behind = version_in(id, after) if after is not None else 0
+    if streamed and last_event_id:
+        behind = version_in(id, last_event_id, "Last-Event-ID")
     await the_tuning(session, id)
+    if streamed:
+        return Streamed(partial(session.service.streams.tell, id, behind, session.caller.key_id))
     rows = await session.service.pool.fetch(
         "SELECT version, type, at, body FROM tuning_events WHERE tuning_id = $1 AND version > $2 "
         "ORDER BY version LIMIT $3",
@@ -29,17 +75,13 @@ async def events(
         behind,
         limit + 1,
     )
-    return page([event_view(id, row["version"], row["at"], read_body(row)) for row in rows], limit)
+    shown = [event_view(id, row["version"], row["at"], read_body(row)) for row in rows]
+    return Response(page(shown, limit))
 
 
-def _behind(id: str, after: str | None) -> int:
-    """The version in an event's id; 0 without one. Raises `ApiError` 400."""
-    if after is None:
-        return 0
-    tuning_id, _, version = after.rpartition(":")
-    if tuning_id != id or not is_count(version):
-        raise invalid([RequestFault("after", f"after must be the id of an event of {id}, as `{id}:1`")])
-    return min(int(version), 2**31 - 1)
+def accepts_stream(accept: str) -> bool:
+    """Whether a stream is asked for by its name."""
+    return any(one.partition(";")[0].strip().lower() == STREAM for one in accept.split(","))
 
 
 ROUTES = [events]

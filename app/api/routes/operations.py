@@ -15,18 +15,11 @@ from app.api.audit import LOST
 from app.api.edge import LATENCY
 from app.api.errors import RETRY_AFTER_SECONDS
 from app.api.fleet import Fleet
-from app.api.openapi import document
 from app.api.schemas.health import Health, Liveness
 from app.api.service import Service
 
 CHECKED_WITHIN = 3.0
 DURATION_BUCKETS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400)
-
-
-@get("/openapi.json", include_in_schema=False, scope=None)
-async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """The OpenAPI document."""
-    return document(request.app)
 
 
 @get("/livez", operation_id="livez", scope=None)
@@ -52,7 +45,6 @@ async def health(request: Request[Any, Any, Any]) -> Response[Health]:
     found = dict(
         zip(checks, await asyncio.gather(*(_checked(check) for check in checks.values())), strict=True)
     )
-    living = fleet.living()
     living = fleet.living()
     told = Health(
         database=found["database"],
@@ -127,4 +119,4 @@ async def job_families(service: Service) -> list[Metric]:
     return [created, status, duration]
 
 
-ROUTES = [openapi, livez, health, metrics]
+ROUTES = [livez, health, metrics]

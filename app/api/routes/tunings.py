@@ -25,6 +25,7 @@ from app.domain.tunings import CancelTuning, PauseTuning, ResumeTuning, Status, 
     operation_id="createTuning",
     scope="write",
     body=TuningRequest,
+    example={"model": "smollm2-135m-instruct", "training_file": "file-…", "hyperparameters": {"epochs": 1}},
     answers=(202,),
     errors=(429,),
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
+from app.api.schemas.pages import seconds
 from app.domain.tunings import EpochResult
 
 
@@ -35,3 +38,8 @@ class LossCurve(Struct, frozen=True, kw_only=True):
     data: list[StepMetrics]
     has_more: Annotated[bool, Meta(description="Whether steps follow: ask with `after_step=<last step>`.")]
     epochs: list[EpochResult]
+
+
+def step_view(metric: str, at: datetime) -> StepMetrics:
+    """A step as the read model keeps it, and when it was told."""
+    return msgspec.convert(msgspec.json.decode(metric) | {"created_at": seconds(at)}, StepMetrics)

@@ -13,6 +13,7 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self.there = host, port
         self._open: set[asyncio.StreamWriter] = set()
+        self._silent: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -29,21 +30,25 @@ class Proxy:
             writer.transport.abort()
         await self._server.wait_closed()
 
+    def silence(self) -> None:
+        """Let open connections stand and carry nothing any more, as if a cable were cut."""
+        self._silent |= self._open
+
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection(*self.there)
         self._open |= {writer, there_writer}
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
         self._open -= {writer, there_writer}
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while chunk := await reader.read(65536):
+                if writer not in self._silent:
+                    writer.write(chunk)
+                    await writer.drain()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 @asynccontextmanager

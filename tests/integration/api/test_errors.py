@@ -87,6 +87,8 @@ async def test_a_method_that_a_route_does_not_take_is_405(client: httpx.AsyncCli
         ("POST", "/v1/models"),
         ("PATCH", "/health"),
         ("PUT", "/v1/files/x"),
+        ("OPTIONS", "/v1/models"),
+        ("OPTIONS", "/livez"),
     ):
         answer = await client.request(method, path)
         checked(answer, 405, "invalid_request_error", "method_not_allowed")
@@ -235,7 +237,13 @@ async def test_every_request_has_an_id_of_its_own(client: httpx.AsyncClient) -> 
     assert len({answer.headers["x-request-id"] for answer in answers}) == 4
 
 
-async def test_a_query_with_a_nul_is_400(client: httpx.AsyncClient) -> None:
+async def test_a_query_with_a_nul_or_null_or_twice_the_same_is_400(client: httpx.AsyncClient) -> None:
     await client.post("/v1/files", files={"file": ("a.jsonl", ROW)})
-    for path in ("/v1/tunings.list?metadata[a]=%00", "/v1/files?purpose=%00", "/v1/tunings.list?status=%00"):
+    for path in (
+        "/v1/tunings.list?metadata[a]=%00",
+        "/v1/files?purpose=%00",
+        "/v1/tunings.list?status=%00",
+        "/v1/tunings.list?status=null",
+        "/v1/tunings.list?limit=1&limit=2",
+    ):
         checked(await client.get(path), 400, "invalid_request_error")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
+import sys
 import tarfile
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -56,6 +59,18 @@ async def test_liveness_openapi_and_docs_ask_for_no_key(nobody: httpx.AsyncClien
         assert "/v1/tunings.create" in document["paths"]
         page = await nobody.get("/docs")
         assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
+        assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+        # All that the page loads is here, and a browser that has it asks no more than whether it is the same.
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert len(loaded) == 4
+        for path in ("openapi.json", *loaded):
+            assert not urlsplit(path).netloc
+            file = await nobody.get(f"/{path}")
+            assert (file.status_code, bool(file.content)) == (200, True), path
+            again = await nobody.get(f"/{path}", headers={"if-none-match": file.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+        assert (await nobody.get("/docs/nothing.js")).status_code == 404
+        assert "django" not in sys.modules
 
 
 async def test_the_three_metrics_of_jobs_come_from_the_events(

@@ -1,0 +1,1 @@
+"""The whole OpenAPI document, tried out by schemathesis against a running service: `make test-fuzz`."""

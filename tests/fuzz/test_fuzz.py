@@ -1,0 +1,20 @@
+"""A small fuzzing of every operation, the same each time; `make test-fuzz` does thousands of cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.fuzz.fuzzing import fuzz
+from tests.integration.api.service import memory_log, running
+
+SMALL = ("--seed", "1", "--phases", "fuzzing,stateful", "--max-examples", "4")
+SAME = ("--generation-deterministic", "--generation-database", "none")
+
+
+async def test_no_case_finds_a_fault_of_the_server_or_an_answer_that_is_not_told(
+    database: str, tmp_path: Path
+) -> None:
+    async with running(memory_log(), database, tmp_path) as service:
+        found = await fuzz(service, *SMALL, *SAME)
+    assert found.passed, found.told
+    assert found.cases > 100, found.told
