@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,8 +115,30 @@ class Example:
             "purpose": "fine-tune",
             "status": "processed",
             "status_details": None,
-            "sha256": "0" * 64,
+            "sha256": None,
         } | fields
+
+    def event(self, version: int, type: str, **fields: Any) -> dict[str, Any]:
+        return {
+            "id": f"job-1:{version}",
+            "object": "tuning.event",
+            "type": type,
+            "version": version,
+            "attempt": 1,
+            "created_at": 1_699_564_800 + version,
+            "message": f"it {type}",
+            "level": "info",
+            "data": {},
+        } | fields
+
+    def stream(self, *told: dict[str, Any], retry: int | None = None, **options: Any) -> Answer:
+        """A stream of these events and steps, which then is closed."""
+        frames = [":\n\n"] + ([f"retry: {retry}\n\n"] if retry is not None else [])
+        for one in told:
+            id, kind = (f"id: {one['id']}\n", one["type"]) if "id" in one else ("", "metrics")
+            frames.append(f"{id}event: {kind}\ndata: {json.dumps(one)}\n\n")
+        headers = {"content-type": "text/event-stream; charset=utf-8"}
+        return Answer("".join(frames).encode(), 200, headers, **options)
 
     def page(self, *rows: Any, more: bool = False, **fields: Any) -> dict[str, Any]:
         return {"object": "list", "data": list(rows), "has_more": more} | fields

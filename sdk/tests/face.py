@@ -40,15 +40,20 @@ class Face:
 
         return self._loop.run_until_complete(asyncio.wait_for(awaited(), 60))
 
-    def collect(self, do: Callable[[Any], Any]) -> list[Any]:
-        """Everything that the iterator `do(client)` gives."""
+    def collect(self, do: Callable[[Any], Any], into: list[Any] | None = None) -> list[Any]:
+        """Everything that the iterator `do(client)` gives; in `into` also what comes before an exception."""
+        items = into if into is not None else []
         if self._loop is None:
-            return list(do(self.client))
+            for item in do(self.client):
+                items.append(item)
+            return items
 
-        async def collected() -> list[Any]:
-            return [item async for item in do(self.client)]
+        async def collected() -> None:
+            async for item in do(self.client):
+                items.append(item)
 
-        return self._loop.run_until_complete(asyncio.wait_for(collected(), 60))
+        self._loop.run_until_complete(asyncio.wait_for(collected(), 60))
+        return items
 
     def close(self) -> None:
         self.call(lambda client: client.close())

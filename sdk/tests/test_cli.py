@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from tunesmith.cli.exit_codes import MEANINGS, ExitCode
 
 MODELS = "GET /v1/models"
 JOB = "GET /v1/tunings.get/job-1"
+EVENTS = "GET /v1/tunings.events/job-1"
+METRICS = "GET /v1/tunings.metrics/job-1"
 CREATE = "POST /v1/tunings.create"
 ROWS = b'{"messages": []}\n'
 
@@ -46,7 +49,7 @@ def every_command() -> list[list[str]]:
 
 def test_every_command_helps_with_an_example_and_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     commands = every_command()
-    assert len(commands) >= 17
+    assert len(commands) >= 48
     for words in commands:
         assert run([*words, "--help"]) == 0
         shown = capsys.readouterr().out
@@ -270,15 +273,27 @@ def test_watch_as_json_is_a_line_per_update(
     assert [step["step"] for step in update["steps"]] == [1, 2]
 
 
-def test_interrupting_a_watch_leaves_the_job_alone_and_says_how_to_go_on(
-    server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_interrupting_a_watch_leaves_the_job_alone_and_a_later_one_goes_on(
+    server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tunesmith.cli.tunings.show_progress", interrupted)
-    assert run(["tunings", "watch", "job-1"]) == ExitCode.INTERRUPTED
-    assert "the job goes on: tunesmith tunings watch job-1" in capsys.readouterr().err
+    server.on(JOB, Answer(example.job(status="running", phase="training", attempt=1)))
+    server.on(METRICS, Answer(example.page(example.step(1))))
+    server.on(EVENTS, example.stream(example.event(1, "created"), example.step(2)))
+    code = "import sys; from tunesmith.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "tunings", "watch", "job-1"]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    assert "running" in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=30)
+    assert watching.returncode == ExitCode.INTERRUPTED
+    assert told == "stopped watching; the job goes on: tunesmith tunings watch job-1\n"
+    assert {request.method for request in server.asked} == {"GET"}
+    server.on(JOB, Answer(example.job(status="succeeded", finished_at=9)))
+    server.on(METRICS, Answer(example.page(example.step(1), example.step(2), example.step(3))))
+    assert run(["tunings", "watch", "job-1", "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert [step["step"] for step in json.loads(line)["steps"]] == [1, 2, 3]
 
 
 def test_jobs_are_listed_shown_measured_cancelled_and_downloaded(

@@ -1,4 +1,4 @@
-"""The wheel: it installs alone, on every Python it names, and types a consumer's program."""
+"""The wheel: it installs alone, on every Python it names, and types a consumer's project."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 from scripted_server import Answer, ScriptedServer
+from test_public_surface import NOUNS
+
+from tunesmith import AsyncTuningClient, TuningClient, TuningJob
 
 SDK = Path(__file__).parents[1]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
@@ -50,18 +53,26 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the wheel asks for, and what that asks for, and nothing else."""
-    folder, taken, wanted = tmp_path_factory.mktemp("dependencies"), set(), ["httpx", "typing-extensions"]
-    while wanted:
-        found = distribution(wanted.pop())
+    folder = tmp_path_factory.mktemp("dependencies")
+    taken = gathered(folder, "httpx", "typing-extensions")
+    assert {"httpx", "httpcore", "anyio", "certifi", "idna", "h11"} <= taken
+    return folder
+
+
+def gathered(folder: Path, *wanted: str) -> set[str]:
+    """Link these distributions, and what they ask for, into a folder; their names."""
+    taken, waiting = set[str](), list(wanted)
+    while waiting:
+        found = distribution(waiting.pop())
         if found.name in taken:
             continue
         taken.add(found.name)
         for top in {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}:
-            (folder / top).symlink_to(Path(str(found.locate_file(top))))
+            if not (folder / top).exists():
+                (folder / top).symlink_to(Path(str(found.locate_file(top))))
         asked = [line for line in found.requires or [] if ";" not in line]
-        wanted += [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in asked]
-    assert {"httpx", "httpcore", "anyio", "certifi", "idna", "h11"} <= taken
-    return folder
+        waiting += [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in asked]
+    return taken
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
@@ -80,6 +91,30 @@ def test_the_wheel_asks_for_httpx_alone(wheel: Path) -> None:
         "httpx",
         "typing-extensions>=4.12; python_version ",
     ]
+
+
+EXTRAS = {
+    "cli": (["typer", "rich"], "from tunesmith.cli.app import run; sys.exit(run(['--version']))"),
+    "kafka": (["aiokafka"], "from tunesmith.kafka import EventStream; EventStream('a:1', 'tunings')"),
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_needs_what_it_names_and_nothing_of_the_server(
+    extra: str, wheel: Path, tmp_path: Path
+) -> None:
+    named, code = EXTRAS[extra]
+    metadata = zipfile.ZipFile(wheel).read("tunesmith-0.1.0.dist-info/METADATA").decode()
+    asked = re.findall(rf"Requires-Dist: ([\w-]+).*; extra == '{extra}'", metadata)
+    assert sorted(asked) == sorted(named)
+    zipfile.ZipFile(wheel).extractall(tmp_path / "wheel")
+    (tmp_path / "site").mkdir()
+    gathered(tmp_path / "site", "httpx", *named)
+    none_of_the_server = "assert not {'app', 'msgspec', 'litestar', 'torch'} & set(sys.modules)"
+    code = f"import sys; sys.path[:0] = sys.argv[1:]; {none_of_the_server}; {code}"
+    command = [sys.executable, "-I", "-S", "-c", code, str(tmp_path / "wheel"), str(tmp_path / "site")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def interpreter(version: str) -> Sequence[str] | None:
@@ -118,35 +153,14 @@ def test_the_wheel_works_without_anything_but_its_dependencies(
     assert ran.stdout.strip() == str(tmp_path / "tunesmith" / "__init__.py")
 
 
-CONSUMER = """
-from collections.abc import Sequence
-
-from tunesmith import AsyncTuningClient, File, Page, StepMetric, TuningClient, TuningJob, TuningMetrics
-from tunesmith import retry_with_exponential_backoff
-
-
-def tune(client: TuningClient) -> str | None:
-    file: File = client.files.upload("train.jsonl")
-    job: TuningJob = client.tunings.create("m", file.id, {"rank": 8, "learning_rate": 1e-4})
-    page: Page[TuningJob] = client.tunings.list(status="running")
-    following: Page[TuningJob] | None = page.next_page()
-    metrics: TuningMetrics | None = job.wait_for_completion(timeout=5).metrics
-    loss: float | None = metrics.train_loss if metrics else None
-    for update in client.tunings.watch(job.id):
-        steps: Sequence[StepMetric] = update.steps
-    return job.refresh().fine_tuned_model
+CONSUMER = Path(__file__).parent / "consumer"
+MISTAKES = """
+from tunesmith import TuningClient, TuningJob, retry_with_exponential_backoff
 
 
 @retry_with_exponential_backoff(max_retries=5)
 def retried(client: TuningClient, name: str) -> TuningJob:
     return client.tunings.create(name, "file-1", {"rank": 8, "newer": 1})
-
-
-async def tune_async() -> list[str]:
-    async with AsyncTuningClient() as client:
-        job = await client.tunings.create_and_wait("m", "file-1")
-        await job.download_adapter("adapter")
-        return [job.id async for job in client.tunings.iter()]
 
 
 with TuningClient("sk-1") as client:
@@ -156,20 +170,33 @@ with TuningClient("sk-1") as client:
 """
 
 
-def test_a_consumers_program_is_typed_strictly_and_its_mistakes_are_found(tmp_path: Path) -> None:
-    (tmp_path / "consumer.py").write_text(CONSUMER)
-    (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = true\n")
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--no-error-summary",
-        "--cache-dir",
-        str(tmp_path),
-        "consumer.py",
+def test_a_consumers_project_passes_the_strictest_checkers_and_its_mistakes_are_found(
+    tmp_path: Path,
+) -> None:
+    project = tmp_path / "consumer"
+    shutil.copytree(CONSUMER, project, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "mistakes.py").write_text(MISTAKES)
+    checkers = [
+        [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", str(tmp_path / "cache"), "."],
+        [str(Path(sys.executable).with_name("basedpyright")), "--pythonpath", sys.executable, "."],
     ]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
-    mistakes = ran.stdout.splitlines()
-    assert len(mistakes) == 2, ran.stdout + ran.stderr
-    assert 'has type "str", variable has type "int"' in mistakes[0]
-    assert 'incompatible type "int"; expected "str"' in mistakes[1]
+    for command in checkers:
+        ran = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=110, check=False)
+        found = re.findall(r"(\w+)\.py:(\d+).*? error: (.*)", ran.stdout)
+        assert [(name, int(line)) for name, line, _ in found] == [
+            ("mistakes", 12),
+            ("mistakes", 13),
+        ], ran.stdout + ran.stderr
+        assert all('"str"' in words for _, _, words in found)
+
+
+def test_the_consumers_project_uses_everything_there_is() -> None:
+    clients = {"synchronous": TuningClient("sk-1"), "asynchronous": AsyncTuningClient("sk-1")}
+    for name, client in clients.items():
+        text = (CONSUMER / f"{name}.py").read_text()
+        for noun in NOUNS:
+            methods = {each for each in dir(getattr(client, noun)) if not each.startswith("_")}
+            used = set(re.findall(rf"client(?:\.with_options\([^)]*\))?\.{noun}\.(\w+)\(", text))
+            assert methods <= used, f"{name}: {noun}"
+        own = {each for each in vars(TuningJob) if not each.startswith("_")}
+        assert own <= set(re.findall(r"\.(\w+)\(", text)), name

@@ -65,7 +65,7 @@ def test_away_from_a_terminal_each_change_is_a_line(
 ) -> None:
     script(server, example, {"status": "succeeded"})
     to = console(terminal=False)
-    job = show_progress(client, "job-1", to)
+    job = show_progress(client, "job-1", to, poll_interval=0.01)
     assert job.succeeded
     lines = printed(to).splitlines()
     assert len(lines) == 4
@@ -91,7 +91,7 @@ def test_a_terminal_shows_bar_figures_and_curve(
 ) -> None:
     script(server, example, {"status": "succeeded"})
     to = console(terminal=True)
-    show_progress(client, "job-1", to)
+    show_progress(client, "job-1", to, poll_interval=0.01)
     screen = printed(to)
     for words in ("✓", "succeeded", "job-1", "smollm2-135m-instruct", "step 5/5", "loss 0.6", "3 ┤", "0.6 ┤"):
         assert words in screen
@@ -103,7 +103,7 @@ def test_a_failure_is_told_with_its_reason(
     error = {"code": "out_of_memory", "message": "use a smaller batch [size]"}
     script(server, example, {"status": "failed", "error": error})
     to = console(terminal=False)
-    assert show_progress(client, "job-1", to).status == "failed"
+    assert show_progress(client, "job-1", to, poll_interval=0.01).status == "failed"
     assert "out_of_memory: use a smaller batch [size]" in printed(to)
 
 
@@ -112,7 +112,7 @@ def test_a_narrow_terminal_without_unicode_still_gets_a_display(
 ) -> None:
     script(server, example, {"status": "cancelled"})
     to = Console(file=io.TextIOWrapper(io.BytesIO(), "ascii", "replace"), force_terminal=True, width=40)
-    assert show_progress(client, "job-1", to).status == "cancelled"
+    assert show_progress(client, "job-1", to, poll_interval=0.01).status == "cancelled"
     assert "cancelled" in printed(to)
 
 

@@ -1,8 +1,17 @@
 """Client of a Tunesmith fine-tuning service: `TuningClient`, and `AsyncTuningClient` with coroutines."""
 
+from tunesmith._accounts import Account, AccountLimits, AccountUsage, ApiKey, AuditEntry, Limits
 from tunesmith._async._client import AsyncTuningClient
 from tunesmith._async._page import AsyncPage
 from tunesmith._async._tuning_job import AsyncTuningJob, AsyncTuningUpdate
+from tunesmith._endpoints import (
+    WebhookAnswer,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookReplay,
+    WebhookRequest,
+)
 from tunesmith._exceptions import (
     APIConnectionError,
     APIError,
@@ -18,8 +27,10 @@ from tunesmith._exceptions import (
     TimeoutError,
     WebhookVerificationError,
 )
-from tunesmith._hyperparameters import Hyperparameters
+from tunesmith._hyperparameters import HYPERPARAMETERS, Hyperparameter, Hyperparameters
 from tunesmith._models import (
+    Checkpoint,
+    Deleted,
     DeletedFile,
     File,
     FileCheck,
@@ -29,51 +40,100 @@ from tunesmith._models import (
     Model,
     QueuePlace,
     StepMetric,
+    TuningEvent,
     TuningFailure,
+    TuningLog,
     TuningMetrics,
+)
+from tunesmith._planning import (
+    CutEnd,
+    MemoryParts,
+    PreviewRow,
+    PreviewToken,
+    RowFinding,
+    StepCounts,
+    Suggestion,
+    TimeEstimate,
+    TokenCounts,
+    TuningEstimate,
+    TuningPreview,
+    WorkerFit,
 )
 from tunesmith._retry import retry_with_exponential_backoff
 from tunesmith._sync._client import TuningClient
 from tunesmith._sync._page import Page
 from tunesmith._sync._tuning_job import TuningJob, TuningUpdate
+from tunesmith._uploads import Upload, UploadPart
 from tunesmith._version import __version__
 from tunesmith._webhooks import WebhookEvent, verify_webhook
 
 __all__ = [
+    "HYPERPARAMETERS",
     "APIConnectionError",
     "APIError",
     "APITimeoutError",
+    "Account",
+    "AccountLimits",
+    "AccountUsage",
+    "ApiKey",
     "AsyncPage",
     "AsyncTuningClient",
     "AsyncTuningJob",
     "AsyncTuningUpdate",
+    "AuditEntry",
     "AuthenticationError",
+    "Checkpoint",
     "ConflictError",
+    "CutEnd",
+    "Deleted",
     "DeletedFile",
     "ErrorType",
     "File",
     "FileCheck",
     "FileFault",
     "Health",
+    "Hyperparameter",
     "Hyperparameters",
     "InvalidRequestError",
     "JobStatus",
+    "Limits",
+    "MemoryParts",
     "Model",
     "NotFoundError",
     "Page",
     "PermissionError",
+    "PreviewRow",
+    "PreviewToken",
     "QueuePlace",
     "RateLimitError",
+    "RowFinding",
     "ServerError",
+    "StepCounts",
     "StepMetric",
+    "Suggestion",
+    "TimeEstimate",
     "TimeoutError",
+    "TokenCounts",
     "TuningClient",
+    "TuningEstimate",
+    "TuningEvent",
     "TuningFailure",
     "TuningJob",
+    "TuningLog",
     "TuningMetrics",
+    "TuningPreview",
     "TuningUpdate",
+    "Upload",
+    "UploadPart",
+    "WebhookAnswer",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WebhookEvent",
+    "WebhookReplay",
+    "WebhookRequest",
     "WebhookVerificationError",
+    "WorkerFit",
     "__version__",
     "retry_with_exponential_backoff",
     "verify_webhook",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 
@@ -25,6 +26,7 @@ from tunesmith._exceptions import (
 )
 from tunesmith._models import Cursor
 from tunesmith._retry import retry_after_seconds
+from tunesmith._source import Window
 from tunesmith._version import __version__
 
 USER_AGENT = f"tunesmith-python/{__version__} python/{platform.python_version()}"
@@ -33,18 +35,20 @@ LONGEST_QUOTE = 200
 
 @dataclass(frozen=True)
 class Form:
-    """A multipart upload: `file` is read from its beginning for each try."""
+    """A multipart upload: `file` is read from its beginning for each try, and goes as the field `name`."""
 
-    file: IO[bytes]
+    file: IO[bytes] | Window
     filename: str
-    fields: Mapping[str, str]
+    fields: Mapping[str, str] = field(default_factory=dict)
+    name: str = "file"
 
 
 @dataclass(frozen=True)
 class Call:
     """One logical call, however often it is tried.
 
-    `answers` are the statuses below 400, and others besides, that are an answer and no error.
+    `answers` are statuses that are an answer and no error, beside 2xx. `silence` is set where an answer comes
+    in pieces over a long time: at least so many seconds may pass between two of them.
     """
 
     method: str
@@ -54,10 +58,21 @@ class Call:
     form: Form | None = None
     idempotency_key: str | None = None
     answers: frozenset[int] = frozenset()
+    more_headers: Mapping[str, str] = field(default_factory=dict)
+    silence: float | None = None
 
     def headers(self) -> dict[str, str]:
         """The headers of its own."""
-        return {"idempotency-key": self.idempotency_key} if self.idempotency_key else {}
+        headers = dict(self.more_headers)
+        if self.idempotency_key:
+            headers["idempotency-key"] = self.idempotency_key
+        return headers
+
+    def patience(self, timeout: float | None) -> httpx.Timeout | float | None:
+        """The client's timeout, for the pieces of a long answer as long as they take."""
+        if self.silence is None:
+            return timeout
+        return httpx.Timeout(timeout, read=max(timeout or 0.0, self.silence))
 
     def query(self) -> dict[str, Any]:
         """The query parameters that are set."""
@@ -68,12 +83,17 @@ class Call:
         if self.form is not None:
             self.form.file.seek(0)
             content = (self.form.filename, self.form.file, "application/octet-stream")
-            return {"files": {"file": content}, "data": dict(self.form.fields)}
+            return {"files": {self.form.name: content}, "data": dict(self.form.fields)}
         return {} if self.json is None else {"json": self.json}
 
     def accepts(self, status: int) -> bool:
         """Whether this status is an answer and no error."""
         return 200 <= status < 300 or status in self.answers
+
+
+def post(path: str, json: Any = None, key: str | None = None, *, form: Form | None = None) -> Call:
+    """A POST with its `Idempotency-Key`, given or fresh, which stays the same over all tries."""
+    return Call("POST", path, json=json, form=form, idempotency_key=key or str(uuid4()))
 
 
 def path_to(route: str, id: str) -> str:

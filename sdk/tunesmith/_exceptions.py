@@ -47,6 +47,7 @@ class APIError(Exception):
         param: The parameter at fault, such as `hyperparameters.rank`.
         request_id: The answer's `x-request-id`: quote it to the operator.
         errors: All faults of the request, each `{param, message, code}`; `param` above is the first one's.
+        upload_id: The upload in parts that broke off: `files.upload(path, resume=error.upload_id)` goes on.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class APIError(Exception):
         self.param = param
         self.request_id = request_id
         self.errors = errors
+        self.upload_id: str | None = None
 
     def __str__(self) -> str:
         return self.message

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from tunesmith._resource import Resource
+from tunesmith._resource import Nested, Resource
 
 
 class JobStatus:
@@ -78,6 +77,63 @@ class StepMetric(Resource):
     _shown = ("step", "loss")
 
 
+class TuningEvent(Resource):
+    """Something that happened to a tuning.
+
+    `type` is `created`, `dispatched`, `started`, `epoch_completed`, `checkpoint_saved`, `attempt_lost`,
+    `pause_requested`, `paused`, `resumed`, `succeeded`, `failed` or `cancelled`, and a newer service may have
+    more; `message` says it as a sentence, `data` holds what belongs to the type. `id` is
+    `<job id>:<version>`, the same on the log and in webhooks; versions count from 1 without a gap.
+    """
+
+    id: str
+    object: str
+    type: str
+    version: int
+    attempt: int | None
+    created_at: int | None
+    message: str
+    level: str
+    data: dict[str, Any]
+
+    _shown = ("id", "type")
+
+    @property
+    def ends(self) -> bool:
+        """Whether the tuning ends with it."""
+        return self.get("type") in ENDED
+
+
+class Checkpoint(Resource):
+    """A complete, verified state of a training, to go on from after a pause or a lost attempt."""
+
+    id: str
+    object: str
+    created_at: int | None
+    attempt: int | None
+    step: int | None
+    epoch: int | None
+    bytes: int | None
+    sha256: str | None
+
+    _shown = ("id", "step")
+
+
+class TuningLog(Resource):
+    """What the training process of one attempt printed; `attempts` names all of which there is a log.
+
+    `truncated`: whether what was printed earlier is left out.
+    """
+
+    object: str
+    attempt: int
+    attempts: list[int]
+    text: str
+    truncated: bool
+
+    _shown = ("attempt",)
+
+
 class File(Resource):
     """A file: `status` is `uploaded` (being checked), `processed` (ready) or `error` (see `files.check`)."""
 
@@ -110,20 +166,29 @@ class FileFault(Resource):
 
 
 class FileCheck(Resource):
-    """What the check of a file found: every fault (as far as kept) and statistics."""
+    """What the check of a file found: faults and warnings, how many there are of each, and statistics.
+
+    With many of them `has_more` is true: see `files.faults` for all.
+    """
 
     id: str
     object: str
     status: str
+    format: str | None
+    rows: int | None
+    sha256: str | None
     faults: list[FileFault]
     fault_count: int | None
+    warnings: list[FileFault] | None
+    warning_count: int | None
+    has_more: bool | None
     statistics: dict[str, Any] | None
 
-    _nested: ClassVar[Mapping[str, type[Resource]]] = {"faults": FileFault}
+    _nested: ClassVar[Nested] = {"faults": FileFault, "warnings": FileFault}
     _shown = ("id", "status", "fault_count")
 
 
-class DeletedFile(Resource):
+class Deleted(Resource):
     """The answer to a deletion."""
 
     id: str
@@ -131,6 +196,9 @@ class DeletedFile(Resource):
     deleted: bool
 
     _shown = ("id", "deleted")
+
+
+DeletedFile = Deleted
 
 
 class Model(Resource):
@@ -143,6 +211,7 @@ class Model(Resource):
     context_length: int | None
     parameters: int | None
     license: str | None
+    revision: str | None
     base_model: str | None
     tuning: str | None
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
+
+Nested: TypeAlias = "Mapping[str, type[Resource]]"
+"""Which fields of a resource hold resources, or lists of them."""
 
 
 class Resource(dict[str, Any]):
@@ -14,7 +17,7 @@ class Resource(dict[str, Any]):
     older client.
     """
 
-    _nested: ClassVar[Mapping[str, type[Resource]]] = {}
+    _nested: ClassVar[Nested] = {}
     _shown: ClassVar[tuple[str, ...]] = ("id", "status")
 
     def __init__(self, fields: Mapping[str, Any]) -> None:

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tunesmith._call import without_none
 from tunesmith._models import ENDED, QueuePlace, TuningFailure, TuningMetrics
 from tunesmith._resource import plain
+
+
+def tuning_request(
+    model: str, training_file: str, hyperparameters: Mapping[str, Any] | None, **fields: Any
+) -> dict[str, Any]:
+    """The body of a request about a tuning to be; fields that are None are left out."""
+    return {
+        "model": model,
+        "training_file": training_file,
+        "hyperparameters": dict(hyperparameters or {}),
+        **without_none(**fields),
+    }
 
 
 class TuningFields:
@@ -131,6 +144,21 @@ class TuningFields:
     def fine_tuned_model(self) -> str | None:
         """Id of the model it made, once it succeeded."""
         return self._data.get("fine_tuned_model")
+
+    @property
+    def warm_start(self) -> str | None:
+        """Id of the tuned model that it went on from, if any."""
+        return self._data.get("warm_start")
+
+    @property
+    def preview_hash(self) -> str | None:
+        """The hash of the preview that it is held to, if any."""
+        return self._data.get("preview_hash")
+
+    @property
+    def rerun_of(self) -> str | None:
+        """Id of the job that it repeats, if any."""
+        return self._data.get("rerun_of")
 
     @property
     def ended(self) -> bool:

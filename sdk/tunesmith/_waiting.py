@@ -68,6 +68,10 @@ class Curve:
         self.after_step = 0
         return True
 
+    def is_of_later_attempt(self, row: StepMetric) -> bool:
+        """Whether this step is of a later attempt than the last one seen."""
+        return (row.attempt or 0) > self._attempt
+
     def new(self, rows: list[StepMetric]) -> list[StepMetric]:
         """The rows not told yet, which then are."""
         fresh = [

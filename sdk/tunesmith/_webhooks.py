@@ -8,11 +8,11 @@ import json
 import time
 from base64 import b64decode
 from binascii import Error as NoBase64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
 from tunesmith._exceptions import WebhookVerificationError
-from tunesmith._resource import Resource
+from tunesmith._resource import Nested, Resource
 
 PREFIX = "whsec_"
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
@@ -22,9 +22,6 @@ class Headers(Protocol):
     """A request's headers, as any framework has them: a dict, `http.server`'s, Starlette's, Django's."""
 
     def items(self) -> Iterable[tuple[str, str]]: ...
-
-
-Kinds = Mapping[str, type[Resource]]  # within the class below, `type` is a field
 
 
 class WebhookEvent(Resource):
@@ -39,7 +36,7 @@ class WebhookEvent(Resource):
     created_at: int
     data: Resource
 
-    _nested: ClassVar[Kinds] = {"data": Resource}
+    _nested: ClassVar[Nested] = {"data": Resource}
     _shown = ("id", "type")
 
 

@@ -9,10 +9,15 @@ from uuid import uuid4
 
 import httpx
 
+from tunesmith._async._accounts import AsyncAccountResource
+from tunesmith._async._audit import AsyncAuditResource
 from tunesmith._async._files import AsyncFileResource
+from tunesmith._async._keys import AsyncKeyResource
 from tunesmith._async._models import AsyncModelResource
 from tunesmith._async._transport import AsyncTransport
 from tunesmith._async._tunings import AsyncTuningResource
+from tunesmith._async._uploads import AsyncUploadResource
+from tunesmith._async._webhooks import AsyncWebhookResource
 from tunesmith._call import USER_AGENT, Call
 from tunesmith._models import Health
 from tunesmith._retry import RetryRules
@@ -79,7 +84,12 @@ class AsyncTuningClient:
         )
         self.tunings = AsyncTuningResource(self, self._transport)
         self.files = AsyncFileResource(self._transport)
+        self.uploads = AsyncUploadResource(self._transport)
         self.models = AsyncModelResource(self._transport)
+        self.keys = AsyncKeyResource(self._transport)
+        self.accounts = AsyncAccountResource(self._transport)
+        self.webhooks = AsyncWebhookResource(self._transport)
+        self.audit = AsyncAuditResource(self._transport)
 
     async def health(self) -> Health:
         """What the service says of its parts, also when some are down. Raises `APIConnectionError`."""
@@ -106,10 +116,9 @@ class AsyncTuningClient:
         """
         if not path.startswith("/"):
             raise ValueError(f"path is {path!r}: it must begin with /")
-        method = method.upper()
-        key = idempotency_key or (str(uuid4()) if method == "POST" else None)
+        key = idempotency_key or (str(uuid4()) if method.upper() == "POST" else None)
         return await self._transport.json(
-            Call(method, path, params=params or {}, json=json, idempotency_key=key)
+            Call(method.upper(), path, params=params or {}, json=json, idempotency_key=key)
         )
 
     def with_options(

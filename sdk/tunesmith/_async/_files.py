@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from tunesmith._async._page import AsyncPage
+from tunesmith._async._page import AsyncPage, paged
 from tunesmith._async._transport import AsyncTransport
-from tunesmith._call import Call, cursor_of, path_to, rows_of, without_none
+from tunesmith._async._uploads import AsyncUploadResource, sent_in_parts
+from tunesmith._call import Call, Form, path_to, post, without_none
 from tunesmith._exceptions import APIError, TimeoutError
-from tunesmith._models import DeletedFile, File, FileCheck
-from tunesmith._source import form_of
+from tunesmith._models import Deleted, File, FileCheck, FileFault
+from tunesmith._source import OnProgress, Window, opened
+from tunesmith._uploads import LARGEST_IN_ONE_PIECE, verified
 from tunesmith._waiting import Deadline, Patience
 
 
@@ -29,26 +32,44 @@ class AsyncFileResource:
         purpose: str = "fine-tune",
         *,
         filename: str | None = None,
+        resume: str | None = None,
+        on_progress: OnProgress | None = None,
         idempotency_key: str | None = None,
     ) -> File:
         """Upload a file and have it checked; in constant memory, however large it is.
 
         The answer's `status` is `processed` when it can be tuned on, `error` when the check found faults (see
-        `check`), and `uploaded` while a long check goes on (see `wait_until_processed`).
+        `check`), and `uploaded` while a long check goes on (see `wait_until_processed`). A file of more than
+        64 MiB goes up in parts: when that breaks off, the error's `upload_id` is what to `resume`.
 
         Args:
             file: A path, bytes, or a file opened with mode "rb", which is sent from its beginning.
             purpose: What it is for.
             filename: Its name at the service; the file's own otherwise.
+            resume: The id of an upload of this very file, to send only what the service does not have yet.
+            on_progress: Called with the bytes sent so far and their number in all; fewer again after a retry.
             idempotency_key: Makes repeated uploads of the same file one; otherwise each is its own.
 
         Raises:
-            InvalidRequestError: It is empty or too large.
+            InvalidRequestError: It is empty or too large, or not the file whose upload it is to resume.
+            APIError: The service holds other bytes than were sent, by their sha256.
             OSError: It cannot be read.
         """
-        with form_of(file, filename, purpose) as form:
-            call = Call("POST", "/v1/files", form=form, idempotency_key=idempotency_key or str(uuid4()))
-            return File(await self._transport.json(call))
+        with opened(file, filename) as source:
+            if resume is None and source.size <= LARGEST_IN_ONE_PIECE:
+                window = Window(source, 0, source.size, hashlib.sha256(), on_progress)
+                form = Form(window, source.filename, {"purpose": purpose})
+                call = post("/v1/files", key=idempotency_key, form=form)
+                return verified(File(await self._transport.json(call)), window.digest.hexdigest())
+            uploads = AsyncUploadResource(self._transport)
+            upload = (
+                await uploads.get(resume)
+                if resume is not None
+                else await uploads.create(
+                    source.filename, source.size, purpose, idempotency_key=idempotency_key
+                )
+            )
+            return await sent_in_parts(self._transport, source, upload, on_progress)
 
     async def list(
         self,
@@ -66,18 +87,8 @@ class AsyncFileResource:
             purpose: Only those of this purpose.
             order: `asc` for oldest first.
         """
-        answer = await self._transport.json(
-            Call(
-                "GET",
-                "/v1/files",
-                params=without_none(limit=limit, after=after, purpose=purpose, order=order),
-            )
-        )
-
-        async def fetch(last: str) -> AsyncPage[File]:
-            return await self.list(limit, last, purpose=purpose, order=order)
-
-        return AsyncPage((File(row) for row in rows_of(answer)), cursor_of(answer), fetch)
+        params = without_none(limit=limit, after=after, purpose=purpose, order=order)
+        return await paged(self._transport, "/v1/files", params, File)
 
     async def iter(
         self, *, purpose: str | None = None, order: str | None = None, page_size: int = 100
@@ -91,13 +102,31 @@ class AsyncFileResource:
         """One file. Raises `NotFoundError` when there is none of this id."""
         return File(await self._transport.json(Call("GET", path_to("/v1/files", file_id))))
 
-    async def check(self, file_id: str) -> FileCheck:
-        """Every fault that the check of a file found, with line and fix, and its statistics."""
-        return FileCheck(await self._transport.json(Call("GET", path_to("/v1/files", file_id) + "/check")))
+    async def check(self, file_id: str, *, limit: int | None = None, after: int | None = None) -> FileCheck:
+        """What the check of a file found: faults and warnings with line and fix, and statistics.
 
-    async def delete(self, file_id: str) -> DeletedFile:
+        Args:
+            file_id: The file.
+            limit: How many faults, and how many warnings, at most; 1000 otherwise.
+            after: Pass over so many of each.
+        """
+        path, params = path_to("/v1/files", file_id) + "/check", without_none(limit=limit, after=after)
+        return FileCheck(await self._transport.json(Call("GET", path, params=params)))
+
+    async def faults(self, file_id: str, *, page_size: int = 1000) -> AsyncIterator[FileFault]:
+        """Every fault that the check of a file found, however many. Raises `APIError`."""
+        after = 0
+        while True:
+            check = await self.check(file_id, limit=page_size, after=after)
+            for fault in check.faults or []:
+                yield fault
+            after += page_size
+            if not check.has_more or not check.faults:
+                return
+
+    async def delete(self, file_id: str) -> Deleted:
         """Take a file out of use; running tunings keep what they read. Raises `NotFoundError`."""
-        return DeletedFile(await self._transport.json(Call("DELETE", path_to("/v1/files", file_id))))
+        return Deleted(await self._transport.json(Call("DELETE", path_to("/v1/files", file_id))))
 
     async def content(self, file_id: str) -> bytes:
         """A file's bytes, in memory; for a large one see `download`. Raises `NotFoundError`."""

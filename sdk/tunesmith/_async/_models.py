@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from tunesmith._async._page import AsyncPage
+from tunesmith._async._page import AsyncPage, paged
 from tunesmith._async._transport import AsyncTransport
-from tunesmith._call import Call, cursor_of, path_to, rows_of, without_none
-from tunesmith._models import Model
+from tunesmith._call import Call, path_to, without_none
+from tunesmith._models import Deleted, Model
 
 
 class AsyncModelResource:
@@ -18,14 +18,7 @@ class AsyncModelResource:
 
     async def list(self, limit: int | None = None, after: str | None = None) -> AsyncPage[Model]:
         """The models: base models, then the account's own. Raises `APIError`."""
-        answer = await self._transport.json(
-            Call("GET", "/v1/models", params=without_none(limit=limit, after=after))
-        )
-
-        async def fetch(last: str) -> AsyncPage[Model]:
-            return await self.list(limit, last)
-
-        return AsyncPage((Model(row) for row in rows_of(answer)), cursor_of(answer), fetch)
+        return await paged(self._transport, "/v1/models", without_none(limit=limit, after=after), Model)
 
     async def iter(self) -> AsyncIterator[Model]:
         """Every model, page by page. Raises `APIError`."""
@@ -36,3 +29,7 @@ class AsyncModelResource:
     async def get(self, model_id: str) -> Model:
         """One model. Raises `NotFoundError` when there is none of this id."""
         return Model(await self._transport.json(Call("GET", path_to("/v1/models", model_id))))
+
+    async def delete(self, model_id: str) -> Deleted:
+        """Take a tuned model of your account out of use. Raises `NotFoundError`, for a base model too."""
+        return Deleted(await self._transport.json(Call("DELETE", path_to("/v1/models", model_id))))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
+from tunesmith._async._transport import AsyncTransport
+from tunesmith._call import Call, cursor_of, rows_of
 from tunesmith._models import Cursor
 
 T = TypeVar("T")
@@ -32,3 +34,18 @@ class AsyncPage(list[T], Generic[T]):
             for row in page:
                 yield row
             page = await page.next_page()
+
+
+async def paged(
+    transport: AsyncTransport,
+    path: str,
+    params: Mapping[str, Any],
+    made: Callable[[Mapping[str, Any]], T],
+) -> AsyncPage[T]:
+    """The page that a list call is answered with; `made` makes an object of each row. Raises `APIError`."""
+    answer = await transport.json(Call("GET", path, params=params))
+
+    async def fetch(last: str) -> AsyncPage[T]:
+        return await paged(transport, path, {**params, "after": last}, made)
+
+    return AsyncPage((made(row) for row in rows_of(answer)), cursor_of(answer), fetch)

@@ -6,8 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import IO, Any, TypeVar
 
 import httpx
@@ -76,19 +75,39 @@ class AsyncTransport:
 
         return await self._tried(call, written)
 
-    async def _tried(self, call: Call, take: Callable[[httpx.Response], Awaitable[T]]) -> T:
+    async def open(self, call: Call) -> httpx.Response:
+        """An answer whose body is still to come, for whoever reads and closes it. Raises `APIError`."""
+
+        async def unread(response: httpx.Response) -> httpx.Response:
+            return response
+
+        return await self._tried(call, unread, keep=True)
+
+    def failed(self, failure: httpx.RequestError) -> APIError:
+        """The exception that a failure of the transport means."""
+        error = error_of_no_answer(failure, self.base_url, self.timeout)
+        error.__cause__ = failure
+        return error
+
+    async def _tried(
+        self, call: Call, take: Callable[[httpx.Response], Awaitable[T]], *, keep: bool = False
+    ) -> T:
         attempt = 0
         while True:
             wait: float | None
             error: APIError
             try:
-                async with self._answer(call) as response:
-                    if call.accepts(response.status_code):
+                response = await self._sent(call)
+                accepted = call.accepts(response.status_code)
+                try:
+                    if accepted:
                         return await take(response)
                     await response.aread()
+                finally:
+                    if not (keep and accepted):
+                        await response.aclose()
             except httpx.RequestError as failure:
-                error = error_of_no_answer(failure, self.base_url, self.timeout)
-                error.__cause__ = failure
+                error = self.failed(failure)
                 wait = self.rules.wait_after_no_answer(attempt, self.random) if may_pass(failure) else None
             else:
                 status = response.status_code
@@ -102,21 +121,16 @@ class AsyncTransport:
             logger.info("retry %d/%d after %.2f s: %s", attempt, self.rules.attempts, wait, error)
             await self.sleep(wait)
 
-    @asynccontextmanager
-    async def _answer(self, call: Call) -> AsyncIterator[httpx.Response]:
+    async def _sent(self, call: Call) -> httpx.Response:
         request = self.http.build_request(
             call.method,
             self.base_url + call.path,
             params=call.query(),
             headers={**self.headers, **call.headers()},
-            timeout=self.timeout,
+            timeout=call.patience(self.timeout),
             **call.body(),
         )
-        response = await self.http.send(request, stream=True)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+        return await self.http.send(request, stream=True)
 
     async def close(self) -> None:
         """Close the connections."""

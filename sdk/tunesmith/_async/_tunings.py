@@ -1,4 +1,4 @@
-"""The tunings: create, follow, cancel, take the adapter home."""
+"""The tunings: estimate, create, follow, steer, take the adapter home."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from tunesmith._archive import unpack
-from tunesmith._async._page import AsyncPage
+from tunesmith._async._page import AsyncPage, paged
+from tunesmith._async._streaming import streamed
 from tunesmith._async._transport import AsyncTransport
 from tunesmith._async._tuning_job import AsyncTuningJob, AsyncTuningUpdate
-from tunesmith._call import Call, cursor_of, path_to, rows_of, without_none
-from tunesmith._exceptions import APIError, TimeoutError
+from tunesmith._async._watching import waited_for, watched
+from tunesmith._call import Call, path_to, post, rows_of, without_none
+from tunesmith._following import Position
 from tunesmith._hyperparameters import Hyperparameters
-from tunesmith._models import Cursor, StepMetric
-from tunesmith._waiting import Curve, Deadline, Patience, changed
+from tunesmith._models import Checkpoint, Cursor, StepMetric, TuningEvent, TuningLog
+from tunesmith._planning import TuningEstimate, TuningPreview
+from tunesmith._tuning import tuning_request
 
 if TYPE_CHECKING:
     from tunesmith._async._client import AsyncTuningClient
@@ -40,24 +42,28 @@ class AsyncTuningResource:
         hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
         *,
         validation_file: str | None = None,
+        method: str | None = None,
         suffix: str | None = None,
         metadata: Mapping[str, str] | None = None,
         seed: int | None = None,
         priority: int | None = None,
+        preview_hash: str | None = None,
         idempotency_key: str | None = None,
         **more: Any,
     ) -> AsyncTuningJob:
         """Create a tuning job; it waits for a free worker and runs on its own from there.
 
         Args:
-            model: Id of a base model; `models.list()` has them.
+            model: Id of a base model, or of a tuned one to go on from; `models.list()` has them.
             training_file: Id of a processed file; `files.upload()` gives one.
             hyperparameters: What to set; the service chooses the rest.
             validation_file: Id of another file, for a loss after each epoch.
+            method: `supervised`, or `dpo` for pairs of a better and a worse answer.
             suffix: Part of the tuned model's name.
             metadata: Up to 16 pairs of your own.
             seed: For a run that can be repeated.
             priority: Higher starts first; 0 by default.
+            preview_hash: What `preview` gave: the job trains on exactly that, or fails.
             idempotency_key: Makes repeated calls with the same arguments one job; otherwise each is its own.
             more: Further fields of the request, as the service knows them.
 
@@ -65,21 +71,20 @@ class AsyncTuningResource:
             InvalidRequestError: `param` names what is wrong, `errors` lists all of it.
             RateLimitError: Too many jobs in a short time, or waiting.
         """
-        body = {
-            "model": model,
-            "training_file": training_file,
-            "hyperparameters": dict(hyperparameters or {}),
-            **without_none(
-                validation_file=validation_file,
-                suffix=suffix,
-                metadata=dict(metadata) if metadata is not None else None,
-                seed=seed,
-                priority=priority,
-            ),
+        body = tuning_request(
+            model,
+            training_file,
+            hyperparameters,
+            validation_file=validation_file,
+            method=method,
+            suffix=suffix,
+            metadata=dict(metadata) if metadata is not None else None,
+            seed=seed,
+            priority=priority,
+            preview_hash=preview_hash,
             **more,
-        }
-        call = Call("POST", "/v1/tunings.create", json=body, idempotency_key=idempotency_key or str(uuid4()))
-        return self._job(await self._transport.json(call))
+        )
+        return self._job(await self._transport.json(post("/v1/tunings.create", body, idempotency_key)))
 
     async def create_and_wait(
         self,
@@ -94,6 +99,63 @@ class AsyncTuningResource:
         """Create a job and wait until it has ended; `status` says how. See both for arguments and errors."""
         job = await self.create(model, training_file, hyperparameters, **fields)
         return await job.wait_for_completion(poll_interval, timeout)
+
+    async def estimate(
+        self,
+        model: str,
+        training_file: str,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        *,
+        validation_file: str | None = None,
+        method: str | None = None,
+        **more: Any,
+    ) -> TuningEstimate:
+        """What a job would need, and what is wrong with its rows for this model; nothing is created.
+
+        The arguments are those of `create`, and so are the errors.
+        """
+        body = tuning_request(
+            model, training_file, hyperparameters, validation_file=validation_file, method=method, **more
+        )
+        return TuningEstimate(await self._transport.json(post("/v1/tunings.estimate", body)))
+
+    async def preview(
+        self,
+        model: str,
+        training_file: str,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        *,
+        validation_file: str | None = None,
+        method: str | None = None,
+        first: int | None = None,
+        lines: Sequence[int] | None = None,
+        **more: Any,
+    ) -> TuningPreview:
+        """What a job would be trained on, token by token, and the hash that holds it to that.
+
+        The other arguments are those of `create`, and so are the errors; nothing is created.
+
+        Args:
+            model: Id of a model.
+            training_file: Id of a processed file.
+            hyperparameters: What to set; the service chooses the rest.
+            validation_file: Id of another file.
+            method: `supervised` or `dpo`.
+            first: How many rows to show from the beginning; 3 otherwise, at most 20.
+            lines: The rows to show instead, by their lines from 1; at most 20.
+            more: Further fields of the request.
+        """
+        body = tuning_request(
+            model,
+            training_file,
+            hyperparameters,
+            validation_file=validation_file,
+            method=method,
+            first=first,
+            lines=list(lines) if lines is not None else None,
+            **more,
+        )
+        return TuningPreview(await self._transport.json(post("/v1/tunings.preview", body)))
 
     async def get(self, job_id: str) -> AsyncTuningJob:
         """One job. Raises `NotFoundError` when there is none of this id."""
@@ -117,12 +179,7 @@ class AsyncTuningResource:
         """
         params = without_none(limit=limit, after=after, status=status)
         params.update({f"metadata[{name}]": value for name, value in (metadata or {}).items()})
-        answer = await self._transport.json(Call("GET", "/v1/tunings.list", params=params))
-
-        async def fetch(last: str) -> AsyncPage[AsyncTuningJob]:
-            return await self.list(limit, last, status=status, metadata=metadata)
-
-        return AsyncPage((self._job(row) for row in rows_of(answer)), cursor_of(answer), fetch)
+        return await paged(self._transport, "/v1/tunings.list", params, self._job)
 
     async def iter(
         self, *, status: str | None = None, metadata: Mapping[str, str] | None = None, page_size: int = 100
@@ -139,11 +196,119 @@ class AsyncTuningResource:
         """
         return self._job(await self._transport.json(Call("DELETE", path_to("/v1/tunings.cancel", job_id))))
 
+    async def pause(self, job_id: str, *, idempotency_key: str | None = None) -> AsyncTuningJob:
+        """Bring a running job to rest at a checkpoint and free its devices; `resume` lets it go on.
+
+        Raises `InvalidRequestError` when it is not running.
+        """
+        call = post(path_to("/v1/tunings.pause", job_id), key=idempotency_key)
+        return self._job(await self._transport.json(call))
+
+    async def resume(self, job_id: str, *, idempotency_key: str | None = None) -> AsyncTuningJob:
+        """Let a paused job go on from its last checkpoint. Raises `InvalidRequestError` when it has ended."""
+        call = post(path_to("/v1/tunings.resume", job_id), key=idempotency_key)
+        return self._job(await self._transport.json(call))
+
+    async def update(
+        self,
+        job_id: str,
+        *,
+        priority: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncTuningJob:
+        """Give a job that has not ended another priority or other metadata; what is left out stays.
+
+        Args:
+            job_id: The job.
+            priority: Higher starts first.
+            metadata: Takes the place of all pairs so far.
+            idempotency_key: For a call of which you do not know whether it took.
+        """
+        body = without_none(priority=priority, metadata=dict(metadata) if metadata is not None else None)
+        call = post(path_to("/v1/tunings.update", job_id), body, idempotency_key)
+        return self._job(await self._transport.json(call))
+
+    async def rerun(self, job_id: str, *, idempotency_key: str | None = None) -> AsyncTuningJob:
+        """Create a job that repeats another: the same model, files, hyperparameters and seed.
+
+        Raises `InvalidRequestError` when the bytes of a file are gone, or the model is another one by now.
+        """
+        call = post(path_to("/v1/tunings.rerun", job_id), key=idempotency_key)
+        return self._job(await self._transport.json(call))
+
+    async def events(self, job_id: str, limit: int = 20, after: str | None = None) -> AsyncPage[TuningEvent]:
+        """A page of what happened to a job, oldest first; `after` is an event's id."""
+        path, params = path_to("/v1/tunings.events", job_id), without_none(limit=limit, after=after)
+        return await paged(self._transport, path, params, TuningEvent)
+
+    @overload
+    def stream_events(
+        self, job_id: str, *, after: str | None = None, include_metrics: Literal[False] = False
+    ) -> AsyncIterator[TuningEvent]: ...
+
+    @overload
+    def stream_events(
+        self, job_id: str, *, after: str | None = None, include_metrics: bool
+    ) -> AsyncIterator[TuningEvent | StepMetric]: ...
+
+    def stream_events(
+        self, job_id: str, *, after: str | None = None, include_metrics: bool = False
+    ) -> AsyncIterator[Any]:
+        """What happens to a job, as it happens: from its first event on, to the one that ends it.
+
+        A connection that breaks is made again behind the last event, so that none is missing and none comes
+        twice; restarts of the service are waited out.
+
+        Args:
+            job_id: The job.
+            after: Id of the last event that you have, to go on behind it.
+            include_metrics: Steps too, as they are taken, as `StepMetric`; `metrics` has the earlier ones.
+
+        Raises:
+            NotFoundError: There is no job of this id.
+            APIError: The service stayed away for longer than a short outage.
+        """
+        return streamed(self._transport, Position(job_id, after), include_metrics=include_metrics)
+
+    async def checkpoints(
+        self, job_id: str, limit: int = 20, after: str | None = None
+    ) -> AsyncPage[Checkpoint]:
+        """A page of the checkpoints that a job saved, newest first. Raises `NotFoundError`."""
+        path, params = path_to("/v1/tunings.checkpoints", job_id), without_none(limit=limit, after=after)
+        return await paged(self._transport, path, params, Checkpoint)
+
+    async def logs(self, job_id: str, attempt: int | None = None) -> TuningLog:
+        """What the training process of an attempt printed, once that is over; of the newest otherwise.
+
+        Raises `NotFoundError` while there is none.
+        """
+        path, params = path_to("/v1/tunings.logs", job_id), without_none(attempt=attempt)
+        return TuningLog(await self._transport.json(Call("GET", path, params=params)))
+
     async def metrics(
-        self, job_id: str, *, after_step: int = 0, limit: int = STEPS_PER_PAGE
+        self,
+        job_id: str,
+        *,
+        after_step: int = 0,
+        until_step: int | None = None,
+        limit: int = STEPS_PER_PAGE,
+        points: int | None = None,
     ) -> AsyncPage[StepMetric]:
-        """The loss curve: a page of the steps behind `after_step`, in order. Raises `NotFoundError`."""
-        params = {"after_step": after_step, "limit": limit}
+        """The loss curve: a page of a job's steps, in order.
+
+        Args:
+            job_id: The job.
+            after_step: Only steps behind this one.
+            until_step: Only steps up to this one, itself among them.
+            limit: Steps per page, at most 10,000.
+            points: The whole range in at most so many steps, thinned so that the curve keeps its shape.
+
+        Raises:
+            NotFoundError: There is no job of this id.
+        """
+        given = {"after_step": after_step, "until_step": until_step, "points": points}
+        params = without_none(**given, limit=limit if points is None else None)
         answer = await self._transport.json(
             Call("GET", path_to("/v1/tunings.metrics", job_id), params=params)
         )
@@ -151,7 +316,7 @@ class AsyncTuningResource:
         more = bool(answer.get("has_more")) and bool(steps)
 
         async def fetch(last: str) -> AsyncPage[StepMetric]:
-            return await self.metrics(job_id, after_step=int(last), limit=limit)
+            return await self.metrics(job_id, after_step=int(last), until_step=until_step, limit=limit)
 
         return AsyncPage(steps, Cursor(more, str(steps[-1].step) if more else None), fetch)
 
@@ -169,22 +334,9 @@ class AsyncTuningResource:
             TimeoutError: It has not ended then; the job itself goes on.
             NotFoundError: There is no job of this id.
         """
-        patience, deadline = Patience(), Deadline(timeout)
-        while True:
-            try:
-                job = await self.get(job_id)
-            except APIError as error:
-                if deadline.over or not patience.bears(error):
-                    raise
-            else:
-                patience.answered()
-                if job.ended:
-                    return job
-                if deadline.over:
-                    raise TimeoutError(f"Job did not complete within {timeout:g}s: {job_id} is {job.status}")
-            await self._transport.sleep(deadline.within(poll_interval))
+        return await waited_for(self, self._transport, job_id, poll_interval, timeout)
 
-    async def watch(
+    def watch(
         self, job_id: str, poll_interval: float = 1.0, *, after_step: int = 0
     ) -> AsyncIterator[AsyncTuningUpdate]:
         """Follow a job to its end: its state first, then an update whenever that changes or steps were made.
@@ -200,31 +352,7 @@ class AsyncTuningResource:
         Raises:
             NotFoundError: There is no job of this id.
         """
-        patience, curve = Patience(), Curve(after_step)
-        before: dict[str, Any] | None = None
-        while True:
-            try:
-                job = await self.get(job_id)
-                steps = await self._new_steps(job, curve)
-            except APIError as error:
-                if not patience.bears(error):
-                    raise
-            else:
-                patience.answered()
-                if steps or changed(before, job._data):
-                    before = job._data
-                    yield AsyncTuningUpdate(job, steps)
-                if job.ended:
-                    return
-            await self._transport.sleep(poll_interval)
-
-    async def _new_steps(self, job: AsyncTuningJob, curve: Curve) -> Sequence[StepMetric]:
-        page = await self.metrics(job.id, after_step=curve.after_step)
-        rows = [row async for row in page.iter()]
-        if curve.restarted(job.attempt, rows):
-            page = await self.metrics(job.id)
-            rows = [row async for row in page.iter()]
-        return curve.new(rows)
+        return watched(self, self._transport, job_id, poll_interval, after_step)
 
     async def download_adapter(self, job_id: str, target: str | os.PathLike[str]) -> Path:
         """Unpack a succeeded job's adapter into the folder `target`, ready for PEFT.

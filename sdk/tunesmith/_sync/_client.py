@@ -21,10 +21,15 @@ from tunesmith._settings import (
     chosen_base_url,
     ssl_context,
 )
+from tunesmith._sync._accounts import AccountResource
+from tunesmith._sync._audit import AuditResource
 from tunesmith._sync._files import FileResource
+from tunesmith._sync._keys import KeyResource
 from tunesmith._sync._models import ModelResource
 from tunesmith._sync._transport import Transport
 from tunesmith._sync._tunings import TuningResource
+from tunesmith._sync._uploads import UploadResource
+from tunesmith._sync._webhooks import WebhookResource
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -80,7 +85,12 @@ class TuningClient:
         )
         self.tunings = TuningResource(self, self._transport)
         self.files = FileResource(self._transport)
+        self.uploads = UploadResource(self._transport)
         self.models = ModelResource(self._transport)
+        self.keys = KeyResource(self._transport)
+        self.accounts = AccountResource(self._transport)
+        self.webhooks = WebhookResource(self._transport)
+        self.audit = AuditResource(self._transport)
 
     def health(self) -> Health:
         """What the service says of its parts, also when some are down. Raises `APIConnectionError`."""
@@ -107,9 +117,10 @@ class TuningClient:
         """
         if not path.startswith("/"):
             raise ValueError(f"path is {path!r}: it must begin with /")
-        method = method.upper()
-        key = idempotency_key or (str(uuid4()) if method == "POST" else None)
-        return self._transport.json(Call(method, path, params=params or {}, json=json, idempotency_key=key))
+        key = idempotency_key or (str(uuid4()) if method.upper() == "POST" else None)
+        return self._transport.json(
+            Call(method.upper(), path, params=params or {}, json=json, idempotency_key=key)
+        )
 
     def with_options(
         self, *, timeout: float | EllipsisType | None = ..., max_retries: int | None = None

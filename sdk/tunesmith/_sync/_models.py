@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunesmith._call import Call, cursor_of, path_to, rows_of, without_none
-from tunesmith._models import Model
-from tunesmith._sync._page import Page
+from tunesmith._call import Call, path_to, without_none
+from tunesmith._models import Deleted, Model
+from tunesmith._sync._page import Page, paged
 from tunesmith._sync._transport import Transport
 
 
@@ -19,14 +19,7 @@ class ModelResource:
 
     def list(self, limit: int | None = None, after: str | None = None) -> Page[Model]:
         """The models: base models, then the account's own. Raises `APIError`."""
-        answer = self._transport.json(
-            Call("GET", "/v1/models", params=without_none(limit=limit, after=after))
-        )
-
-        def fetch(last: str) -> Page[Model]:
-            return self.list(limit, last)
-
-        return Page((Model(row) for row in rows_of(answer)), cursor_of(answer), fetch)
+        return paged(self._transport, "/v1/models", without_none(limit=limit, after=after), Model)
 
     def iter(self) -> Iterator[Model]:
         """Every model, page by page. Raises `APIError`."""
@@ -36,3 +29,7 @@ class ModelResource:
     def get(self, model_id: str) -> Model:
         """One model. Raises `NotFoundError` when there is none of this id."""
         return Model(self._transport.json(Call("GET", path_to("/v1/models", model_id))))
+
+    def delete(self, model_id: str) -> Deleted:
+        """Take a tuned model of your account out of use. Raises `NotFoundError`, for a base model too."""
+        return Deleted(self._transport.json(Call("DELETE", path_to("/v1/models", model_id))))

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
+from tunesmith._call import Call, cursor_of, rows_of
 from tunesmith._models import Cursor
+from tunesmith._sync._transport import Transport
 
 T = TypeVar("T")
 
@@ -30,3 +32,18 @@ class Page(list[T], Generic[T]):
         while page is not None:
             yield from page
             page = page.next_page()
+
+
+def paged(
+    transport: Transport,
+    path: str,
+    params: Mapping[str, Any],
+    made: Callable[[Mapping[str, Any]], T],
+) -> Page[T]:
+    """The page that a list call is answered with; `made` makes an object of each row. Raises `APIError`."""
+    answer = transport.json(Call("GET", path, params=params))
+
+    def fetch(last: str) -> Page[T]:
+        return paged(transport, path, {**params, "after": last}, made)
+
+    return Page((made(row) for row in rows_of(answer)), cursor_of(answer), fetch)

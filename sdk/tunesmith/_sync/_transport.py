@@ -6,8 +6,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import IO, Any, TypeVar
 
 import httpx
@@ -76,19 +75,37 @@ class Transport:
 
         return self._tried(call, written)
 
-    def _tried(self, call: Call, take: Callable[[httpx.Response], T]) -> T:
+    def open(self, call: Call) -> httpx.Response:
+        """An answer whose body is still to come, for whoever reads and closes it. Raises `APIError`."""
+
+        def unread(response: httpx.Response) -> httpx.Response:
+            return response
+
+        return self._tried(call, unread, keep=True)
+
+    def failed(self, failure: httpx.RequestError) -> APIError:
+        """The exception that a failure of the transport means."""
+        error = error_of_no_answer(failure, self.base_url, self.timeout)
+        error.__cause__ = failure
+        return error
+
+    def _tried(self, call: Call, take: Callable[[httpx.Response], T], *, keep: bool = False) -> T:
         attempt = 0
         while True:
             wait: float | None
             error: APIError
             try:
-                with self._answer(call) as response:
-                    if call.accepts(response.status_code):
+                response = self._sent(call)
+                accepted = call.accepts(response.status_code)
+                try:
+                    if accepted:
                         return take(response)
                     response.read()
+                finally:
+                    if not (keep and accepted):
+                        response.close()
             except httpx.RequestError as failure:
-                error = error_of_no_answer(failure, self.base_url, self.timeout)
-                error.__cause__ = failure
+                error = self.failed(failure)
                 wait = self.rules.wait_after_no_answer(attempt, self.random) if may_pass(failure) else None
             else:
                 status = response.status_code
@@ -102,21 +119,16 @@ class Transport:
             logger.info("retry %d/%d after %.2f s: %s", attempt, self.rules.attempts, wait, error)
             self.sleep(wait)
 
-    @contextmanager
-    def _answer(self, call: Call) -> Iterator[httpx.Response]:
+    def _sent(self, call: Call) -> httpx.Response:
         request = self.http.build_request(
             call.method,
             self.base_url + call.path,
             params=call.query(),
             headers={**self.headers, **call.headers()},
-            timeout=self.timeout,
+            timeout=call.patience(self.timeout),
             **call.body(),
         )
-        response = self.http.send(request, stream=True)
-        try:
-            yield response
-        finally:
-            response.close()
+        return self.http.send(request, stream=True)
 
     def close(self) -> None:
         """Close the connections."""

@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from tunesmith._models import StepMetric
+from tunesmith._models import Checkpoint, StepMetric, TuningEvent, TuningLog
 from tunesmith._tuning import TuningFields
 
 if TYPE_CHECKING:
     from tunesmith._sync._client import TuningClient
+    from tunesmith._sync._page import Page
 
 
 class TuningJob(TuningFields):
@@ -24,21 +25,31 @@ class TuningJob(TuningFields):
 
     def refresh(self) -> TuningJob:
         """Ask for its present state, take that over and return itself."""
-        job = self.client.tunings.get(self.id)
-        self._take(job._data)
-        return self
+        return self._now(self.client.tunings.get(self.id))
 
     def cancel(self) -> TuningJob:
         """End it at once, take over its state and return itself; see `tunings.cancel`."""
-        job = self.client.tunings.cancel(self.id)
-        self._take({**self._data, **job._data})
-        return self
+        return self._now(self.client.tunings.cancel(self.id))
+
+    def pause(self) -> TuningJob:
+        """Bring it to rest at a checkpoint, take over its state and return itself; see `tunings.pause`."""
+        return self._now(self.client.tunings.pause(self.id))
+
+    def resume(self) -> TuningJob:
+        """Let it go on, take over its state and return itself; see `tunings.resume`."""
+        return self._now(self.client.tunings.resume(self.id))
+
+    def update(self, *, priority: int | None = None, metadata: Mapping[str, str] | None = None) -> TuningJob:
+        """Change priority or metadata, take over its state and return itself; see `tunings.update`."""
+        return self._now(self.client.tunings.update(self.id, priority=priority, metadata=metadata))
+
+    def rerun(self, *, idempotency_key: str | None = None) -> TuningJob:
+        """Create another job that repeats it, and return that one; see `tunings.rerun`."""
+        return self.client.tunings.rerun(self.id, idempotency_key=idempotency_key)
 
     def wait_for_completion(self, poll_interval: float = 10, timeout: float | None = None) -> TuningJob:
         """Wait until it has ended, take over its state, return itself; see `tunings.wait_for_completion`."""
-        job = self.client.tunings.wait_for_completion(self.id, poll_interval, timeout)
-        self._take(job._data)
-        return self
+        return self._now(self.client.tunings.wait_for_completion(self.id, poll_interval, timeout))
 
     def watch(self, poll_interval: float = 1.0) -> Iterator[TuningUpdate]:
         """Follow it to its end, taking over its state on the way; see `tunings.watch`."""
@@ -46,9 +57,44 @@ class TuningJob(TuningFields):
             self._take(update.job._data)
             yield update
 
+    @overload
+    def stream_events(
+        self, *, after: str | None = None, include_metrics: Literal[False] = False
+    ) -> Iterator[TuningEvent]: ...
+
+    @overload
+    def stream_events(
+        self, *, after: str | None = None, include_metrics: bool
+    ) -> Iterator[TuningEvent | StepMetric]: ...
+
+    def stream_events(self, *, after: str | None = None, include_metrics: bool = False) -> Iterator[Any]:
+        """What happens to it, as it happens; at the end it is refreshed. See `tunings.stream_events`."""
+        told: Iterator[Any] = self.client.tunings.stream_events(
+            self.id, after=after, include_metrics=include_metrics
+        )
+        yield from told
+        self.refresh()
+
+    def events(self, limit: int = 20, after: str | None = None) -> Page[TuningEvent]:
+        """A page of what happened to it, oldest first; see `tunings.events`."""
+        return self.client.tunings.events(self.id, limit, after)
+
+    def checkpoints(self, limit: int = 20, after: str | None = None) -> Page[Checkpoint]:
+        """A page of its checkpoints, newest first; see `tunings.checkpoints`."""
+        return self.client.tunings.checkpoints(self.id, limit, after)
+
+    def logs(self, attempt: int | None = None) -> TuningLog:
+        """What the training process of an attempt printed; see `tunings.logs`."""
+        return self.client.tunings.logs(self.id, attempt)
+
     def download_adapter(self, target: str | os.PathLike[str]) -> Path:
         """Unpack its adapter into the folder `target`, ready for PEFT; see `tunings.download_adapter`."""
         return self.client.tunings.download_adapter(self.id, target)
+
+    def _now(self, job: TuningJob) -> TuningJob:
+        # An answer need not have every field.
+        self._take({**self._data, **job._data})
+        return self
 
 
 class TuningUpdate(NamedTuple):

@@ -11,7 +11,7 @@ import typer
 
 from tunesmith import APIError, __version__
 from tunesmith._settings import DEFAULT_TIMEOUT
-from tunesmith.cli import files, models, tunings
+from tunesmith.cli import accounts, audit, files, keys, models, tunings, webhooks
 from tunesmith.cli.exit_codes import MEANINGS, ExitCode, code_of
 from tunesmith.cli.login import login, logout
 from tunesmith.cli.session import Json, Options, complain, connect, out, print_json
@@ -30,6 +30,10 @@ app = typer.Typer(
 app.add_typer(files.app, name="files")
 app.add_typer(tunings.app, name="tunings")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
+app.add_typer(accounts.app, name="accounts")
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(audit.app, name="audit")
 app.command("login")(login)
 app.command("logout")(logout)
 

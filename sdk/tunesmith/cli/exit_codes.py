@@ -33,7 +33,7 @@ MEANINGS = {
     ExitCode.FAILED: "the service refused or failed, or a local file could not be read or written",
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.NOT_ALLOWED: "no key, an unknown key, or one that may not do this",
-    ExitCode.NOT_FOUND: "no such job, file or model",
+    ExitCode.NOT_FOUND: "no such job, file, model, key, account or webhook",
     ExitCode.NO_ANSWER: "the service could not be reached or did not answer in time",
     ExitCode.JOB_NOT_SUCCEEDED: "the job failed or was cancelled",
     ExitCode.FILE_FAULTY: "the file's check found faults",

@@ -9,24 +9,41 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from tunesmith import File, TuningClient
-from tunesmith.cli import show
+from tunesmith import APIConnectionError, File, ServerError, TimeoutError, TuningClient
+from tunesmith._uploads import LARGEST_IN_ONE_PIECE
+from tunesmith.cli import show, show_planning
 from tunesmith.cli.exit_codes import ExitCode
 from tunesmith.cli.session import FileId, Json, connect, out, print_json, say
 
 app = typer.Typer(help="Files: upload, check, list, get, delete.", no_args_is_help=True)
 
 
-def upload_shown(client: TuningClient, path: Path, purpose: str = "fine-tune") -> File:
+def upload_shown(
+    client: TuningClient, path: Path, purpose: str = "fine-tune", resume: str | None = None
+) -> File:
     """Upload a file with a progress bar on stderr, and wait until its check is done."""
+    size = path.stat().st_size
+    if resume is None and size > LARGEST_IN_ONE_PIECE:
+        # Announced here and not by `upload`, so that whatever breaks it off, the id is known.
+        resume = client.uploads.create(path.name, size, purpose).id
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        with progress.open(path, "rb", description=f"Uploading {path.name}") as source:
-            file = client.files.upload(source, purpose, filename=path.name)
-        if file.status == "uploaded":
-            progress.add_task("Waiting for its check", total=None)
-            file = client.files.wait_until_processed(file.id)
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            sending = progress.add_task(f"Uploading {path.name}", total=size)
+            file = client.files.upload(
+                path,
+                purpose,
+                resume=resume,
+                on_progress=lambda sent, _: progress.update(sending, completed=sent),
+            )
+            if file.status == "uploaded":
+                progress.add_task("Waiting for its check", total=None)
+                file = client.files.wait_until_processed(file.id)
+    except (KeyboardInterrupt, APIConnectionError, TimeoutError, ServerError):
+        if resume is not None:
+            say(f"go on with: tunesmith files upload {path} --resume {resume}")
+        raise
     return file
 
 
@@ -37,16 +54,24 @@ def upload(
         list[Path], typer.Argument(metavar="PATH...", help="Files to upload.", exists=True, dir_okay=False)
     ],
     purpose: Annotated[str, typer.Option(help="What they are for.")] = "fine-tune",
+    resume: Annotated[
+        str | None,
+        typer.Option(help="Id of the upload of this one file to go on with.", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Upload files and have them checked; exit code 7 when one has faults.
 
+    Files of more than 64 MiB go up in parts; when that breaks off, it says how to go on.
+
     Example: `tunesmith files upload train.jsonl validation.jsonl`
     """
+    if resume is not None and len(paths) > 1:
+        raise typer.BadParameter("--resume goes on with one file: give its path alone")
     faulty = False
     with connect(context) as client:
         for path in paths:
-            file = upload_shown(client, path, purpose)
+            file = upload_shown(client, path, purpose, resume)
             faulty = faulty or file.status == "error"
             if json:
                 print_json(file.to_dict(), compact=len(paths) > 1)
@@ -112,19 +137,46 @@ def get(
 
 
 @app.command("check")
-def check(context: typer.Context, file: FileId, json: Json = False) -> None:
+def check(
+    context: typer.Context,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="Id of a file, or the path of one, which is uploaded.", show_default=False
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Look at every row as this model reads it, too.", show_default=False
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
     """Show every fault of a file, with line and fix, and its statistics; exit code 7 when it has faults.
 
-    Example: `tunesmith files check file-abc`
+    With --model also what depends on the model: rows that are cut, and rows with nothing left to learn.
+
+    Example: `tunesmith files check train.jsonl --model smollm2-135m-instruct`
     """
     with connect(context) as client:
+        path = Path(file).expanduser()
+        if path.exists():
+            file = upload_shown(client, path).id
+            say(f"{path} was uploaded as {file}; remove it with: tunesmith files delete {file}")
         client.files.wait_until_processed(file)
         found = client.files.check(file)
+        sound = found.status != "error"
+        estimate = client.tunings.estimate(model, file) if model is not None and sound else None
     if json:
-        print_json(found.to_dict())
+        print_json(found.to_dict() | ({"estimate": estimate.to_dict()} if estimate else {}))
     else:
         show.check(out(), found)
-    if found.status == "error":
+        if estimate is not None:
+            show_planning.measured(out(), estimate)
+        elif model is not None:
+            say(f"rows are read as {model} does once these faults are mended")
+    if not sound or any(not finding.warning for finding in (estimate and estimate.findings) or []):
         raise typer.Exit(ExitCode.FILE_FAULTY)
 
 

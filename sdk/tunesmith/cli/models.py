@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tunesmith.cli import show
-from tunesmith.cli.session import Json, connect, out, print_json
+from tunesmith.cli.session import Json, connect, out, print_json, say
 
 app = typer.Typer(help="Models: base models to tune, and those that tunings made.", no_args_is_help=True)
 
@@ -24,6 +24,24 @@ def list_models(context: typer.Context, json: Json = False) -> None:
         print_json([model.to_dict() for model in models])
     else:
         show.models(out(), models)
+
+
+@app.command("delete")
+def delete(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of a tuned model.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Take a tuned model out of use; its adapter can still be had from its job.
+
+    Example: `tunesmith models delete ft:smollm2-135m-instruct:orders:job-abc`
+    """
+    with connect(context) as client:
+        deleted = client.models.delete(model)
+    if json:
+        print_json(deleted.to_dict())
+    else:
+        say(f"deleted {deleted.id}")
 
 
 @app.command("get")

@@ -25,6 +25,16 @@ def hyperparameters_of(given: Iterable[str]) -> dict[str, Any]:
     return {name: _value(text) for name, text in pairs_of(given, "--hyperparameter").items()}
 
 
+def limits_of(given: Iterable[str]) -> dict[str, int | None]:
+    """An account's limits by name: whole numbers, or None for `default`."""
+    limits: dict[str, int | None] = {}
+    for name, text in pairs_of(given, "--limit").items():
+        if text != "default" and not text.isdigit():
+            raise typer.BadParameter(f"--limit {name} is {text!r}: give a whole number, or default")
+        limits[name] = None if text == "default" else int(text)
+    return limits
+
+
 def _value(text: str) -> Any:
     try:
         value = json.loads(text.lower() if text.lower() in {"true", "false", "null"} else text)

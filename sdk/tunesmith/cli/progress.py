@@ -15,14 +15,16 @@ from rich.text import Text
 
 from tunesmith import StepMetric, TuningClient, TuningJob
 from tunesmith.cli.curve import loss_curve
+from tunesmith.cli.following import followed
 
+POLL_INTERVAL = 0.5
 SECONDS_BETWEEN_LINES = 5.0
 CURVE_HEIGHT = 5
 COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 
 def show_progress(
-    client: TuningClient, job_id: str, console: Console, *, poll_interval: float = 0.5
+    client: TuningClient, job_id: str, console: Console, *, poll_interval: float = POLL_INTERVAL
 ) -> TuningJob:
     """Show a job's phase, epoch, step, loss, tokens/s, time left and loss curve until it ends; the ended job.
 
@@ -36,11 +38,11 @@ def show_progress(
     progress = Progress()
     if console.is_terminal:
         with Live(progress, console=console, refresh_per_second=8, transient=False):
-            for job, steps in client.tunings.watch(job_id, poll_interval):
+            for job, steps in followed(client, job_id, poll_interval):
                 progress.take(job, steps)
     else:
         lines = Lines()
-        for job, steps in client.tunings.watch(job_id, poll_interval):
+        for job, steps in followed(client, job_id, poll_interval):
             progress.take(job, steps)
             if (line := lines.next(progress)) is not None:
                 console.print(Text(line), soft_wrap=True)

@@ -19,6 +19,7 @@ WIDTH_OF_A_PIPE = 240
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, job-….", show_default=False)]
+Limit = Annotated[int, typer.Option(help="How many at most.", min=1)]
 FileId = Annotated[str, typer.Argument(metavar="FILE", help="Id of a file, file-….", show_default=False)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,17 +11,46 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tunesmith import File, FileCheck, Model, StepMetric, TuningJob
+from tunesmith import (
+    Account,
+    ApiKey,
+    AuditEntry,
+    Checkpoint,
+    File,
+    FileCheck,
+    Model,
+    StepMetric,
+    TuningEvent,
+    TuningJob,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from tunesmith.cli.progress import COLOURS
+
+WIDE = 120
+"""Columns of a console that has room for everything."""
+
+WHOLE = {"status", "outcome", "action", "done", "age", "created", "expires", "when", "at", "state"}
+RIGHT = {
+    *("allowed", "attempt", "bytes", "context", "done", "epoch", "line", "loss", "rate", "rows", "running"),
+    *("slot", "step", "tokens/s", "tries", "used"),
+}
+WORDS = {
+    **dict.fromkeys(("processed", "active", "delivered"), "green"),
+    **dict.fromkeys(("error", "refused", "revoked", "stopped"), "red"),
+    **dict.fromkeys(("expired",), "yellow"),
+}
 
 
 def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Any]], none: str) -> None:
     """Rows under headings, or a sentence when there are none."""
     shown = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
-        right = column in {"step", "loss", "bytes", "rows", "line", "epoch", "tokens/s", "rate", "context"}
-        first = column == columns[0]  # an id is there to be copied
-        shown.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=first)
+        # An id is there to be copied, and a word cut in two is hard to read.
+        whole = column == columns[0] or column in WHOLE
+        shown.add_column(
+            column, justify="right" if column in RIGHT else "left", overflow="fold", no_wrap=whole
+        )
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else Text(_word(cell)) for cell in row))
     if shown.row_count:
@@ -39,20 +69,21 @@ def fields(console: Console, pairs: Mapping[str, Any]) -> None:
 
 
 def jobs(console: Console, rows: Iterable[TuningJob]) -> None:
-    """A list of jobs."""
+    """A list of jobs; on a narrow console without what `get` tells."""
+    narrow = console.width < WIDE
     cells = (
         (
             job.id,
             status(job.status),
-            job.phase,
+            *([] if narrow else [job.phase]),
             f"{job.metrics.progress:.0%}" if job.metrics and job.metrics.progress is not None else None,
             job.model,
-            when(job.created_at),
-            job.fine_tuned_model,
+            *([age(job.created_at)] if narrow else [when(job.created_at), job.fine_tuned_model]),
         )
         for job in rows
     )
-    columns = ("job", "status", "phase", "done", "model", "created", "tuned model")
+    wide = ("job", "status", "phase", "done", "model", "created", "tuned model")
+    columns = ("job", "status", "done", "model", "age") if narrow else wide
     table(console, columns, cells, "There are no such jobs.")
 
 
@@ -71,11 +102,20 @@ def job(console: Console, of: TuningJob) -> None:
 
 def files(console: Console, rows: Iterable[File]) -> None:
     """A list of files."""
+    narrow = console.width < WIDE
     cells = (
-        (file.id, status(file.status), file.filename, file.bytes, file.rows, when(file.created_at))
+        (
+            file.id,
+            status(file.status),
+            file.filename,
+            file.bytes,
+            file.rows,
+            age(file.created_at) if narrow else when(file.created_at),
+        )
         for file in rows
     )
-    table(console, ("file", "status", "name", "bytes", "rows", "created"), cells, "There are no such files.")
+    columns = ("file", "status", "name", "bytes", "rows", "age" if narrow else "created")
+    table(console, columns, cells, "There are no such files.")
 
 
 def file(console: Console, of: File) -> None:
@@ -127,14 +167,143 @@ def steps(console: Console, rows: Iterable[StepMetric]) -> None:
     table(console, ("step", "epoch", "loss", "rate", "tokens/s"), cells, "There are no steps yet.")
 
 
+def event(console: Console, of: TuningEvent) -> None:
+    """One event, as a line."""
+    style = {"warn": "yellow", "error": "red"}.get(of.level or "", "")
+    line = Text(f"{when(of.created_at)}  {of.version:>3}  {of.type:<16}  ").append(
+        of.message or "", style=style
+    )
+    console.print(line, soft_wrap=True)
+
+
+def checkpoints(console: Console, rows: Iterable[Checkpoint]) -> None:
+    """A list of checkpoints."""
+    cells = (
+        (each.id, each.step, each.epoch, each.attempt, each.bytes, when(each.created_at)) for each in rows
+    )
+    columns = ("checkpoint", "step", "epoch", "attempt", "bytes", "created")
+    table(console, columns, cells, "There are no checkpoints yet.")
+
+
+def keys(console: Console, rows: Iterable[ApiKey]) -> None:
+    """A list of keys."""
+    cells = (
+        (each.id, each.name, status(each.status or ""), ", ".join(each.scopes or []), when(each.expires_at))
+        for each in rows
+    )
+    table(console, ("key", "name", "status", "scopes", "expires"), cells, "There are no keys.")
+
+
+def accounts(console: Console, rows: Iterable[Account]) -> None:
+    """A list of accounts."""
+    cells = (
+        (each.id, each.name, "suspended" if each.suspended else "", _used(each), when(each.created_at))
+        for each in rows
+    )
+    table(console, ("account", "name", "state", "running", "created"), cells, "There are no accounts.")
+
+
+def _used(account: Account) -> int | None:
+    return account.usage.running_tunings if account.usage else None
+
+
+def account(console: Console, of: Account) -> None:
+    """One account: what it uses of what it may have."""
+    fields(
+        console,
+        {"id": of.id, "name": of.name, "created_at": when(of.created_at), "suspended": of.suspended or None},
+    )
+    own = dict(of.limits or {})
+    force = dict(of.limits_in_force or own)
+    used = dict(of.usage or {})
+    used["creates_per_minute"] = used.get("creates_last_minute")
+    cells = (
+        (
+            name,
+            used.get(name),
+            "unlimited" if limit == 0 else limit,
+            "default" if own.get(name) is None else "",
+        )
+        for name, limit in force.items()
+    )
+    console.print()
+    table(console, ("limit", "used", "allowed", ""), cells, "")
+
+
+def webhooks(console: Console, rows: Iterable[WebhookEndpoint]) -> None:
+    """A list of endpoints."""
+    cells = ((each.id, _enabled(each), each.url, ", ".join(each.types or [])) for each in rows)
+    table(console, ("webhook", "state", "url", "types"), cells, "There are no webhooks.")
+
+
+def webhook(console: Console, of: WebhookEndpoint) -> None:
+    """One endpoint."""
+    pairs = dict(of) | {"enabled": _enabled(of), "created_at": when(of.created_at)}
+    pairs.pop("object", None)
+    fields(console, pairs)
+
+
+def _enabled(of: WebhookEndpoint) -> str:
+    return (
+        "enabled" if of.enabled else f"disabled ({of.disabled_reason})" if of.disabled_reason else "disabled"
+    )
+
+
+def deliveries(console: Console, rows: Iterable[WebhookDelivery]) -> None:
+    """A list of deliveries, each with its last attempt."""
+    cells = (
+        (each.id, status(each.status or ""), each.type, each.event, len(each.attempts or []), *_last(each))
+        for each in rows
+    )
+    columns = ("delivery", "status", "type", "event", "tries", "answer", "at")
+    table(console, columns, cells, "There are no deliveries.")
+
+
+def _last(delivery: WebhookDelivery) -> tuple[Any, Any]:
+    if not delivery.attempts:
+        return None, None
+    attempt = delivery.attempts[-1]
+    answer = attempt.answer.status if attempt.answer else attempt.error
+    return answer, when(attempt.created_at)
+
+
+def audit(console: Console, rows: Iterable[AuditEntry]) -> None:
+    """Entries of the audit log; on a narrow console without who it was."""
+    narrow = console.width < WIDE
+    cells = (
+        (
+            age(each.at) if narrow else when(each.at),
+            status(each.outcome),
+            each.action,
+            each.code or each.status,
+            each.target,
+            *([] if narrow else [each.actor]),
+        )
+        for each in rows
+    )
+    columns = ("age" if narrow else "when", "outcome", "action", "answer", "about")
+    table(console, columns if narrow else (*columns, "by"), cells, "There are no such entries.")
+
+
 def status(word: str) -> Text:
     """A status in its colour."""
-    return Text(word, style={"processed": "green", "error": "red"}.get(word) or COLOURS.get(word, ""))
+    return Text(word, style=WORDS.get(word) or COLOURS.get(word, ""))
 
 
 def when(seconds: int | None) -> str | None:
     """Unix seconds as local time."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S") if seconds else None
+
+
+def age(seconds: int | None) -> str | None:
+    """How long ago Unix seconds were, roughly."""
+    if seconds is None:
+        return None
+    passed = max(0.0, time.time() - seconds)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if passed >= size:
+            return f"{passed // size:.0f} {unit}"
+    return f"{passed:.0f} s"
 
 
 def _rounded(value: float | None) -> str | None:

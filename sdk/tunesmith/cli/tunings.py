@@ -8,132 +8,23 @@ from typing import Annotated
 
 import typer
 
-from tunesmith import TuningClient, TuningJob
+from tunesmith import TuningJob
 from tunesmith.cli import show
 from tunesmith.cli.curve import loss_curve
 from tunesmith.cli.exit_codes import ExitCode
-from tunesmith.cli.files import upload_shown
-from tunesmith.cli.pairs import hyperparameters_of, pairs_of
-from tunesmith.cli.progress import show_progress
+from tunesmith.cli.pairs import pairs_of
+from tunesmith.cli.planning import create, estimate, preview
 from tunesmith.cli.session import JobId, Json, connect, out, print_json, say
+from tunesmith.cli.watching import follow, watch
 
-app = typer.Typer(help="Tuning jobs: create, watch, list, cancel, download.", no_args_is_help=True)
+app = typer.Typer(help="Tuning jobs: create, watch, steer, download.", no_args_is_help=True)
 
-TRAINING_FILE = "Id of a file, or the path of one to upload."
 LARGEST_PAGE = 100
 
-
-@app.command("create")
-def create(
-    context: typer.Context,
-    model: Annotated[str, typer.Option("--model", "-m", help="Id of a base model.", show_default=False)],
-    training_file: Annotated[
-        str, typer.Option("--training-file", "-t", help=TRAINING_FILE, show_default=False)
-    ],
-    validation_file: Annotated[
-        str | None, typer.Option("--validation-file", "-v", help=TRAINING_FILE, show_default=False)
-    ] = None,
-    hyperparameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--hyperparameter",
-            "-H",
-            metavar="NAME=VALUE",
-            help="Set one, such as rank=8, alpha=16, epochs=3, batch_size=4, learning_rate=2e-4, "
-            "max_length=512 or use_quantization=true; can be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    suffix: Annotated[
-        str | None, typer.Option(help="Part of the tuned model's name.", show_default=False)
-    ] = None,
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A pair of your own; can be repeated.", show_default=False),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="For a run that can be repeated.", show_default=False)
-    ] = None,
-    priority: Annotated[int | None, typer.Option(help="Higher starts first.", show_default=False)] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")] = False,
-    json: Json = False,
-) -> None:
-    """Create a tuning job; the result is its id.
-
-    For example:
-
-    * `tunesmith tunings create -m smollm2-135m-instruct -t train.jsonl -v validation.jsonl --watch`
-    * `tunesmith tunings create -m smollm2-135m-instruct -t file-abc -H rank=8 -H epochs=3 --suffix orders`
-    """
-    hyperparameters = hyperparameters_of(hyperparameter or [])
-    labels = pairs_of(metadata or [], "--metadata")
-    with connect(context) as client:
-        training = _file_id(client, training_file)
-        job = client.tunings.create(
-            model,
-            training,
-            hyperparameters,
-            validation_file=_file_id(client, validation_file) if validation_file else None,
-            suffix=suffix,
-            metadata=labels or None,
-            seed=seed,
-            priority=priority,
-        )
-        if watch:
-            say(f"created {job.id}")
-            _follow(client, job.id, json=json)
-        elif json:
-            print_json(job.to_dict())
-        else:
-            typer.echo(job.id)
-            say(f"{job.status}; follow it with: tunesmith tunings watch {job.id}")
-
-
-def _file_id(client: TuningClient, given: str) -> str:
-    """The id given, or that of the file at the path given, once it is uploaded and without fault."""
-    path = Path(given).expanduser()
-    if not path.exists():
-        if given.startswith("file-"):
-            return given
-        raise typer.BadParameter(f"{given!r} is neither the id of a file (file-…) nor a path that exists")
-    file = upload_shown(client, path)
-    if file.status == "error":
-        say(f"{path} cannot be tuned on: {file.status_details}")
-        say(f"see every fault with: tunesmith files check {file.id}")
-        raise typer.Exit(ExitCode.FILE_FAULTY)
-    return file.id
-
-
-@app.command("watch")
-def watch(context: typer.Context, job: JobId, json: Json = False) -> None:
-    """Follow a job to its end, with its loss curve; Ctrl-C stops watching and leaves the job alone.
-
-    Exit code 0 when it succeeds, 6 when it fails or is cancelled. With --json, one line per update.
-
-    Example: `tunesmith tunings watch job-abc`
-    """
-    with connect(context) as client:
-        _follow(client, job, json=json)
-
-
-def _follow(client: TuningClient, job_id: str, *, json: bool) -> None:
-    try:
-        job = _follow_as_json(client, job_id) if json else show_progress(client, job_id, out())
-    except KeyboardInterrupt:
-        say(f"stopped watching; the job goes on: tunesmith tunings watch {job_id}")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    if not json and job.succeeded:
-        say(f"made {job.fine_tuned_model}; fetch it with: tunesmith tunings download {job.id} DIR")
-    if not job.succeeded:
-        raise typer.Exit(ExitCode.JOB_NOT_SUCCEEDED)
-
-
-def _follow_as_json(client: TuningClient, job_id: str) -> TuningJob:
-    job = client.tunings.get(job_id)
-    for update in client.tunings.watch(job_id):
-        job = update.job
-        print_json({"job": job.to_dict(), "steps": [step.to_dict() for step in update.steps]}, compact=True)
-    return job
+app.command("create")(create)
+app.command("estimate")(estimate)
+app.command("preview")(preview)
+app.command("watch")(watch)
 
 
 @app.command("list")
@@ -177,19 +68,99 @@ def get(context: typer.Context, job: JobId, json: Json = False) -> None:
         show.job(out(), found)
 
 
+@app.command("events")
+def events(
+    context: typer.Context,
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    after: Annotated[
+        str | None, typer.Option(help="Only those behind this event.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what happened to a job, oldest first; with --json one line per event.
+
+    Example: `tunesmith tunings events job-abc --follow`
+    """
+    with connect(context) as client:
+        every = (
+            client.tunings.stream_events(job, after=after)
+            if follow
+            else client.tunings.events(job, LARGEST_PAGE, after).iter()
+        )
+        try:
+            for event in every:
+                print_json(event.to_dict(), compact=True) if json else show.event(out(), event)
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+@app.command("logs")
+def logs(
+    context: typer.Context,
+    job: JobId,
+    attempt: Annotated[
+        int | None, typer.Option(help="Of this attempt; of the newest otherwise.", min=1, show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Print what an attempt's training process printed, once the attempt is over.
+
+    Example: `tunesmith tunings logs job-abc --attempt 1`
+    """
+    with connect(context) as client:
+        log = client.tunings.logs(job, attempt)
+    if json:
+        print_json(log.to_dict())
+        return
+    if log.truncated:
+        say("what was printed earlier is left out")
+    typer.echo(log.text, nl=not log.text.endswith("\n"))
+    if len(log.attempts or []) > 1:
+        say(f"of attempt {log.attempt}; there are {', '.join(map(str, log.attempts))}")
+
+
+@app.command("checkpoints")
+def checkpoints(
+    context: typer.Context,
+    job: JobId,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20,
+    json: Json = False,
+) -> None:
+    """List the checkpoints that a job saved, newest first.
+
+    Example: `tunesmith tunings checkpoints job-abc`
+    """
+    with connect(context) as client:
+        every = client.tunings.checkpoints(job, min(limit, LARGEST_PAGE)).iter()
+        found = list(islice(every, limit))
+    if json:
+        print_json([each.to_dict() for each in found])
+    else:
+        show.checkpoints(out(), found)
+
+
 @app.command("metrics")
 def metrics(
     context: typer.Context,
     job: JobId,
     after_step: Annotated[int, typer.Option(help="Only steps behind this one.", min=0)] = 0,
+    until_step: Annotated[
+        int | None, typer.Option(help="Only steps up to this one.", min=0, show_default=False)
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option(help="At most so many steps, thinned to keep the curve.", min=4, show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show a job's loss curve, step by step.
 
-    Example: `tunesmith tunings metrics job-abc --json`
+    Example: `tunesmith tunings metrics job-abc --points 50`
     """
     with connect(context) as client:
-        steps = list(client.tunings.metrics(job, after_step=after_step).iter())
+        page = client.tunings.metrics(job, after_step=after_step, until_step=until_step, points=points)
+        steps = list(page.iter())
     if json:
         print_json([step.to_dict() for step in steps])
         return
@@ -207,11 +178,85 @@ def cancel(context: typer.Context, job: JobId, json: Json = False) -> None:
     Example: `tunesmith tunings cancel job-abc`
     """
     with connect(context) as client:
-        cancelled = client.tunings.cancel(job)
+        _tell(client.tunings.cancel(job), json=json)
+
+
+@app.command("pause")
+def pause(context: typer.Context, job: JobId, json: Json = False) -> None:
+    """Bring a running job to rest at a checkpoint, and free its devices.
+
+    Example: `tunesmith tunings pause job-abc`
+    """
+    with connect(context) as client:
+        _tell(client.tunings.pause(job), json=json)
+
+
+@app.command("resume")
+def resume(context: typer.Context, job: JobId, json: Json = False) -> None:
+    """Let a paused job go on from its last checkpoint.
+
+    Example: `tunesmith tunings resume job-abc`
+    """
+    with connect(context) as client:
+        _tell(client.tunings.resume(job), json=json)
+
+
+@app.command("update")
+def update(
+    context: typer.Context,
+    job: JobId,
+    priority: Annotated[int | None, typer.Option(help="Higher starts first.", show_default=False)] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Instead of all pairs so far; can be repeated.", show_default=False
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Give a job that has not ended another priority or other metadata.
+
+    Example: `tunesmith tunings update job-abc --priority 5`
+    """
+    if priority is None and metadata is None:
+        raise typer.BadParameter("give --priority or --metadata")
+    labels = pairs_of(metadata, "--metadata") if metadata is not None else None
+    with connect(context) as client:
+        changed = client.tunings.update(job, priority=priority, metadata=labels)
     if json:
-        print_json(cancelled.to_dict())
+        print_json(changed.to_dict())
     else:
-        say(f"{cancelled.id} is {cancelled.status}")
+        say(f"{changed.id} has priority {changed.priority} and metadata {changed.metadata or 'none'}")
+
+
+@app.command("rerun")
+def rerun(
+    context: typer.Context,
+    job: JobId,
+    follow_it: Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")] = False,
+    json: Json = False,
+) -> None:
+    """Create a job that repeats another: the same model, files, hyperparameters and seed.
+
+    Example: `tunesmith tunings rerun job-abc --watch`
+    """
+    with connect(context) as client:
+        again = client.tunings.rerun(job)
+        if follow_it:
+            say(f"created {again.id}")
+            follow(client, again.id, json=json)
+        elif json:
+            print_json(again.to_dict())
+        else:
+            typer.echo(again.id)
+            say(f"{again.status}; follow it with: tunesmith tunings watch {again.id}")
+
+
+def _tell(job: TuningJob, *, json: bool) -> None:
+    if json:
+        print_json(job.to_dict())
+    else:
+        say(f"{job.id} is {job.status}")
 
 
 @app.command("download")
