@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -47,7 +48,7 @@ async def test_it_works_as_it_stands_in_the_document(limited: Running) -> None:
     await waiting
 
 
-def created(client: source.TuningClient, file: str) -> str:
+def created(client: Any, file: str) -> str:
     """Create, list, read and cancel; the id of the one that waits. The last create is one too many."""
     tunings = client.tunings
     kept = tunings.create(
@@ -68,13 +69,13 @@ def created(client: source.TuningClient, file: str) -> str:
         assert other.cancel().status == "cancelled"
         assert other.refresh().wait_for_completion(timeout=5).status == "cancelled"
     with pytest.raises(source.TimeoutError):
-        kept.wait_for_completion(poll_interval=0, timeout=0.2)
+        kept.wait_for_completion(poll_interval=0.05, timeout=0.2)
     with pytest.raises(source.RateLimitError, match=f"at most {CREATES} tunings"):
         tunings.create(MODEL, file)
     return str(kept.id)
 
 
-def ended(client: source.TuningClient, id: str) -> None:
+def ended(client: Any, id: str) -> None:
     """Wait for the end, and read what came of it."""
     job = client.tunings.wait_for_completion(id, poll_interval=0.1, timeout=30)
     assert job.status == "succeeded"

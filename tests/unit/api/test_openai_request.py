@@ -48,6 +48,14 @@ def test_a_create_says_the_same_as_a_tuning_request(given: dict[str, Any], meant
     assert found.values == PLAIN | {"method": "supervised", "hyperparameters": meant}
 
 
+def test_the_multiplier_is_of_the_methods_own_default() -> None:
+    given = {"hyperparameters": {"learning_rate_multiplier": 3, "beta": 0.2}}
+    found = understood(PLAIN | {"method": {"type": "dpo", "dpo": given}})
+    assert found.faults == []
+    assert found.values["method"] == "dpo"
+    assert found.values["hyperparameters"] == {"learning_rate": 6e-5, "beta": 0.2}
+
+
 @pytest.mark.parametrize(
     ("given", "param", "code"),
     [

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from app.api.schemas.openai.names import DEFAULT_LEARNING_RATES, TOLD_LEARNING_RATES
+from app.api.schemas.openai.names import MULTIPLIED
 from app.api.schemas.pages import seconds
 from app.api.schemas.tunings import NOTHING_TOLD, Progress
+from app.domain.hyperparameters import AUTO_LEARNING_RATES
 from app.domain.tunings import Method, Tuning
 
 FineTuningStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -19,9 +20,7 @@ class ShownHyperparameters(Struct, frozen=True, kw_only=True):
 
     n_epochs: int
     batch_size: int
-    learning_rate_multiplier: Annotated[
-        float, Meta(description=f"The learning rate over the default one: {TOLD_LEARNING_RATES}.")
-    ]
+    learning_rate_multiplier: Annotated[float, Meta(description=f"Multiple {MULTIPLIED}.")]
     beta: Annotated[float | None, Meta(description="Of the method dpo.")] = None
 
 
@@ -101,7 +100,7 @@ def _hyperparameters(tuning: Tuning) -> ShownHyperparameters:
     return ShownHyperparameters(
         n_epochs=resolved.epochs,
         batch_size=resolved.batch_size,
-        learning_rate_multiplier=round(resolved.learning_rate / DEFAULT_LEARNING_RATES[tuning.method], 9),
+        learning_rate_multiplier=round(resolved.learning_rate / AUTO_LEARNING_RATES[tuning.method], 9),
         beta=resolved.beta,
     )
 

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from app.api.requests import read_fields
 from app.api.schemas.errors import RequestFault
-from app.api.schemas.openai.names import DEFAULT_LEARNING_RATES, HYPERPARAMETERS, TOLD_LEARNING_RATES
+from app.api.schemas.openai.names import HYPERPARAMETERS, MULTIPLIED
 from app.api.schemas.tunings import Metadata, Priority, Seed, Suffix, Text
+from app.domain.hyperparameters import AUTO_LEARNING_RATES, MOST_EPOCHS
 from app.domain.tunings import Method
 
 OFFERED = get_args(Method)
@@ -22,7 +23,7 @@ UNSUPPORTED = "unsupported"
 
 Multiplier = Annotated[
     float,
-    Meta(gt=0, le=5000, description=f"Times the default learning rate: {TOLD_LEARNING_RATES}."),
+    Meta(gt=0, le=5000, description=f"Multiple {MULTIPLIED}."),
 ]
 Auto = Literal["auto"]
 
@@ -30,7 +31,7 @@ Auto = Literal["auto"]
 class FineTuningHyperparameters(Struct, frozen=True, kw_only=True):
     """OpenAI's hyperparameters. Any other one of a tuning may stand beside them, by its own name."""
 
-    n_epochs: Annotated[int, Meta(ge=1, le=100)] | Auto | None = None
+    n_epochs: Annotated[int, Meta(ge=1, le=MOST_EPOCHS)] | Auto | None = None
     batch_size: Annotated[int, Meta(ge=1, le=1024)] | Auto | None = None
     learning_rate_multiplier: Multiplier | Auto | None = None
     beta: Annotated[float | Auto | None, Meta(description="Of the method dpo.")] = None
@@ -104,7 +105,7 @@ def understood(body: Mapping[str, Any]) -> Understood:
                 continue
             if hyperparameters.setdefault(ours, meant) != meant:
                 faults.append(RequestFault(param, f"{name[:64]} is given twice, and differs"))
-            sources[f"hyperparameters.{ours}"] = param
+            sources[f"hyperparameters.{ours[:64]}"] = param
     return Understood(values | {"method": method, "hyperparameters": hyperparameters}, faults, sources)
 
 
@@ -152,7 +153,7 @@ def _learning_rate(param: str, value: Any, method: str, faults: list[RequestFaul
     if value is None or value == "auto":
         return value
     try:
-        rate = msgspec.convert(value, Multiplier, strict=True) * DEFAULT_LEARNING_RATES[method]
+        rate = msgspec.convert(value, Multiplier, strict=True) * AUTO_LEARNING_RATES[method]
     except msgspec.ValidationError as error:
         said = str(error)
         faults.append(RequestFault(param, f"learning_rate_multiplier: {said[0].lower()}{said[1:]}"))
