@@ -29,7 +29,8 @@ from app.domain.tunings import TUNINGS, CreateTuning, FileRef, Method, ModelRef,
 
 TUNED_PREFIX = "ft:"
 EARLIER = """
-SELECT t.state FROM tuned_models m JOIN tunings t ON t.id = m.tuning_id WHERE m.id = $1 AND m.account_id = $2
+SELECT t.state FROM live_tuned_models m JOIN tunings t ON t.id = m.tuning_id
+WHERE m.id = $1 AND m.account_id = $2
 """
 
 logger = structlog.get_logger("api")

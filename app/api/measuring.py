@@ -133,13 +133,14 @@ async def _copied(service: Service, file: FileRef, path: Path, param: str) -> bo
     try:
         with path.open("wb") as out:
             async for chunk in service.store.stream(file.key):
-                out.write(chunk)
-                size += len(chunk)
+                size += out.write(chunk[: LARGEST_COPY - size])
                 if size >= LARGEST_COPY:
                     break
     except ObjectMissing as error:
         message = f"the bytes of {file.id} are gone; upload the file again"
         raise ApiError(400, "file_gone", message, param) from error
+    except OSError as error:
+        raise unavailable(f"there is no room here to measure {file.id}: {error.strerror}") from error
     if size < file.bytes:
         _drop_last_line(path)
     return size >= file.bytes

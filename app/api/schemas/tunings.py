@@ -20,7 +20,7 @@ MetadataValue = Annotated[str, Meta(max_length=512, pattern=r"^[^\x00]*$")]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)]
 Suffix = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-PreviewHash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+PreviewHash = Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-f]{64}$")]
 Priority = Annotated[int, Meta(ge=-100, le=100, description="Higher starts first.")]
 
 

@@ -191,7 +191,8 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"training_file": None}, "training_file"),
     ({"training_file": "\x00"}, "training_file"),
     ({"validation_file": "file-none"}, "validation_file"),
-    ({"method": "dpo"}, "method"),
+    ({"method": "guessing"}, "method"),
+    ({"method": "dpo"}, "training_file"),
     ({"\x00": 1}, "\x00"),
 ]
 

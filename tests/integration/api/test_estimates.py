@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 import msgspec
+import pytest
 
+from app.api import measuring
 from app.domain.models import RegisterModel
 from app.domain.tunings import (
     AssignAttempt,
@@ -73,7 +75,7 @@ async def recorded(service: Running, job: str) -> Tuning:
 
 
 async def test_an_estimate_tells_what_a_tuning_needs_and_where_it_fits(
-    service: Running, client: httpx.AsyncClient
+    service: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = await uploaded(client, ROW * 99 + LONG + b"\n")
     body: dict[str, Any] = {
@@ -124,6 +126,12 @@ async def test_an_estimate_tells_what_a_tuning_needs_and_where_it_fits(
     told = await until(timed)
     assert told["tokens_per_second"] == 50.0
     assert told["seconds"] >= alone["total_tokens"] / 50
+
+    monkeypatch.setattr(measuring, "LARGEST_COPY", 50 * len(ROW))
+    part = await asked(client, "estimate", **body)
+    assert (part["complete"], part["training"]["rows"]) == (False, 100)
+    assert part["training"]["tokens"] == pytest.approx(100 * counts["row_lengths"]["p50"], rel=0.01)
+    monkeypatch.undo()
 
     wrong = await client.post("/v1/tunings.estimate", json={"model": MODEL, "hyperparameters": {"rank": 0}})
     assert {fault["param"] for fault in wrong.json()["error"]["errors"]} == {
@@ -236,5 +244,12 @@ async def test_a_tuning_goes_on_from_an_adapter_and_is_run_again(
     }
     stale = await client.post("/v1/tunings.create", json={"model": tuned, "training_file": file})
     assert stale.json()["error"]["code"] == "model_revision_gone"
+    assert (await client.delete(f"/v1/models/{tuned}")).json()["deleted"] is True
+
+    async def deleted() -> bool:
+        answer = await client.post("/v1/tunings.create", json={"model": tuned, "training_file": file})
+        return bool(answer.json()["error"]["code"] == "model_not_found")
+
+    assert await until(deleted)
     lost = await client.post("/v1/tunings.estimate", json={"model": MODEL, "training_file": file})
     assert lost.status_code == 503  # nobody here has the files of that revision

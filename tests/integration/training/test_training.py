@@ -48,9 +48,9 @@ def model_dir(cache_dir: Path) -> Path:
     return ensure_model(cache_dir, MODEL)
 
 
-def hyperparameters(**given: Any) -> Hyperparameters:
+def hyperparameters(*, rows: int = 8, **given: Any) -> Hyperparameters:
     asked: dict[str, Any] = {"rank": 4, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3} | given
-    resolved = resolve(asked, rows=8, context_length=MODEL.context_length, validation=True)
+    resolved = resolve(asked, rows=rows, context_length=MODEL.context_length, validation=True)
     assert isinstance(resolved, Hyperparameters), resolved
     return resolved
 
@@ -97,6 +97,18 @@ async def failed(child: Child, plan: Plan) -> frames.Failed:
     return last
 
 
+def previewed(plan: Plan) -> measure.Measure:
+    """What the api measures of the plan's files."""
+    asked = measure.Request(
+        model_dir=plan.model_dir,
+        training_file=plan.training_file,
+        validation_file=plan.validation_file,
+        max_length=plan.hyperparameters.max_length,
+        seconds=WITHIN,
+    )
+    return measure.measure(asked)
+
+
 def weights(plan: Plan) -> bytes:
     return (Path(plan.output_dir) / "adapter" / "adapter_model.safetensors").read_bytes()
 
@@ -104,10 +116,15 @@ def weights(plan: Plan) -> bytes:
 async def test_a_lora_run_tells_every_step_and_epoch_and_its_adapter_is_proved(
     child: Child, plan: Plan
 ) -> None:
-    plan = replace(plan, hyperparameters=hyperparameters(epochs=2))
+    seen = previewed(plan)
+    plan = replace(plan, hyperparameters=hyperparameters(epochs=2), labels_hash=seen.labels_hash)
     heard = await told(child, Train(plan))
     assert heard[0] == frames.Phase("loading")
     [planned] = [frame for frame in heard if isinstance(frame, frames.Planned)]
+    assert planned.labels_hash == seen.labels_hash
+    totals = seen.training
+    assert (planned.train_rows, planned.tokens_per_epoch) == (totals.rows, totals.tokens)
+    assert (planned.trainable_tokens, planned.cut_tokens) == (totals.trainable, totals.cut)
     assert (planned.total_steps, planned.train_rows, planned.validation_rows) == (4, 8, 4)
     steps = [frame for frame in heard if isinstance(frame, frames.Step)]
     assert [step.step for step in steps] == [1, 2, 3, 4]
@@ -218,28 +235,20 @@ async def test_a_model_that_cannot_be_read_is_the_platforms_fault(
 
 
 async def test_what_was_previewed_is_what_is_trained_or_nothing_is(child: Child, plan: Plan) -> None:
-    asked = measure.Request(
-        model_dir=plan.model_dir,
-        training_file=plan.training_file,
-        validation_file=plan.validation_file,
-        max_length=plan.hyperparameters.max_length,
-        seconds=WITHIN,
-    )
-    previewed = measure.measure(asked)
-    heard = await told(child, Train(replace(plan, labels_hash=previewed.labels_hash)))
-    [planned] = [frame for frame in heard if isinstance(frame, frames.Planned)]
-    assert planned.labels_hash == previewed.labels_hash
-    totals = previewed.training
-    assert (planned.train_rows, planned.tokens_per_epoch) == (totals.rows, totals.tokens)
-    assert (planned.trainable_tokens, planned.cut_tokens) == (totals.trainable, totals.cut)
+    seen = previewed(plan)
     Path(plan.validation_file or "").write_text(Path(plan.training_file).read_text())
-    fault = await failed(child, replace(plan, labels_hash=previewed.labels_hash))
+    fault = await failed(child, replace(plan, labels_hash=seen.labels_hash))
     assert fault.code == "labels_changed"
 
 
 async def test_hyperparameters_do_what_they_say(child: Child, plan: Plan) -> None:
+    for path, count in ((plan.training_file, 4), (plan.validation_file or "", 1)):
+        lines = Path(path).read_text().splitlines(keepends=True)
+        Path(path).write_text("".join(lines[:count]))
     hyper = hyperparameters(
+        rows=4,
         epochs="auto",
+        batch_size=2,
         max_steps=3,
         eval_every=1,
         target_modules=["q_proj", "v_proj"],
