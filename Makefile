@@ -97,7 +97,7 @@ contracts: install-dev ## write infra/kafka/asyncapi.yaml, infra/openapi.yaml an
 	$(BIN)/python -m tests.contract.golden
 
 .PHONY: bench
-bench: install-dev bench-install ## the figures that are promised, as ratios within one run (15 minutes)
+bench: install-dev bench-install ## the figures that are promised, as ratios within one run (18 minutes)
 	$(BIN)/python -m benchmarks.submissions
 	$(BIN)/python -m benchmarks.create_latency
 	$(BIN)/python -m benchmarks.command_handler

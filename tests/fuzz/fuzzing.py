@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 from msgspec import Struct
 
+from app.domain.accounts import IssueKey
 from app.domain.ids import derive_id
 from app.log.workers import Device, Heartbeat, Slot, heartbeat_record
-from tests.integration.api.service import MODEL, Running, uploaded
+from tests.integration.api.service import MODEL, Running, until, uploaded
 
 HERE = Path(__file__).parent
 
@@ -27,21 +30,22 @@ class Fuzzed(Struct, frozen=True):
 
 async def fuzz(service: Running, *options: str) -> Fuzzed:
     """Try every operation of the service's OpenAPI document."""
-    async with service.client() as client:
+    key = await _admin_key(service)
+    async with service.client(key) as client:
         file = await uploaded(client)
     living = asyncio.create_task(_a_worker_lives(service))
     environment = os.environ | {
         "SCHEMATHESIS_HOOKS": "tests.fuzz.hooks",
         "FUZZ_FILE": file,
         "FUZZ_MODEL": MODEL,
-        "FUZZ_KEY_ID": derive_id("key", service.key),
+        "FUZZ_KEY_ID": derive_id("key", key),
         "FUZZ_ACCOUNT": service.account,
         "NO_COLOR": "1",
         "COLUMNS": "110",
     }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")),
-        *("run", f"{service.url}/openapi.json", "--header", f"Authorization: Bearer {service.key}"),
+        *("run", f"{service.url}/openapi.json", "--header", f"Authorization: Bearer {key}"),
         *("--checks", "all", "--continue-on-failure", "--request-timeout", "20", *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -59,6 +63,21 @@ async def fuzz(service: Running, *options: str) -> Fuzzed:
             await process.wait()
     counted = re.search(r"(\d[\d,]*) generated", told)
     return Fuzzed(int(counted[1].replace(",", "")) if counted else 0, status == 0, told)
+
+
+async def _admin_key(service: Running) -> str:
+    """A key that may do all, of the service's account."""
+    key = f"sk-{uuid4().hex}"
+    issue = IssueKey(
+        derive_id("key", key), hashlib.sha256(key.encode()).hexdigest(), "fuzz", ("read", "write", "admin")
+    )
+    await service.send("accounts", service.account, issue)
+
+    async def known() -> bool:
+        return bool(await service.sql("SELECT 1 FROM api_keys WHERE id = $1", issue.key_id))
+
+    await until(known)
+    return key
 
 
 async def _a_worker_lives(service: Running) -> None:

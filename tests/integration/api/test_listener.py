@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from app.api import commands
+from app.api.known import Known
 from tests.integration.api.proxy import proxied
 from tests.integration.api.service import memory_log, until
 
@@ -25,7 +26,7 @@ async def test_news_of_a_connection_that_went_silent_are_not_lost_for_good(
         asyncpg.create_pool(database, min_size=1, max_size=1) as pool,
     ):
         dsn = database.replace(f":{parts.port}/", f":{proxy.port}/")
-        listening = commands.Commands(memory_log(), dsn, pool)
+        listening = commands.Commands(memory_log(), dsn, pool, Known(pool))
         await listening.start()
         watch = listening.watch("job-a")
 
