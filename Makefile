@@ -108,6 +108,7 @@ bench: install-dev bench-install ## the figures that are promised, as ratios wit
 	$(BIN)/python -m benchmarks.reads
 	$(BIN)/python -m benchmarks.streams
 	$(BIN)/python -m benchmarks.sdk_overhead
+	$(BIN)/python -m benchmarks.check_rate
 	$(BIN)/python -m benchmarks.training_overhead
 
 .PHONY: bench-install

@@ -39,6 +39,7 @@ from app.api.routes import (
     openai_jobs,
     operations,
     tunings,
+    uploads,
     webhooks,
 )
 from app.api.service import Service
@@ -72,6 +73,7 @@ def routed() -> Litestar:
             *logs.ROUTES,
             *adapters.ROUTES,
             *files.ROUTES,
+            *uploads.ROUTES,
             *models.ROUTES,
             *openai_jobs.ROUTES,
             *keys.ROUTES,

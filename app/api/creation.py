@@ -15,12 +15,14 @@ from msgspec import Struct
 from app.api.decisions import decided
 from app.api.errors import ApiError, invalid
 from app.api.limits import release, take_create
+from app.api.overlaps import is_total, overlap_of, overlap_told
 from app.api.reading import Found, find_tuning
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.tunings import NOTHING_TOLD
 from app.api.session import Session
 from app.catalogue.catalogue import CATALOGUE
 from app.catalogue.memory import estimate
+from app.datasets.formats import FORMATS, fits
 from app.domain.files import File
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.ids import derive_id
@@ -112,6 +114,10 @@ async def command_of(
         _same_base(earlier, model, faults)
     training = _file(session, names[1], states, "training_file", method, faults)
     validation = _file(session, names[2], states, "validation_file", method, faults)
+    if training and validation:
+        overlap = await overlap_of(session.service.store, training, validation)
+        if is_total(overlap) and (told := overlap_told(overlap)):
+            faults.append(told)
     resolved = resolve(
         values.get("hyperparameters") or {},
         rows=training.rows if training else None,
@@ -262,11 +268,10 @@ def _file(
         faults.append(
             RequestFault(param, f"file {id} has no rows to train on (purpose {file.purpose})", "file_invalid")
         )
-    elif (file.format == "preference") != (method == "dpo"):
-        wanted = "pairs of answers" if method == "dpo" else "answers, and no pairs of them"
-        faults.append(
-            RequestFault(param, f"{method} trains on {wanted}, and {id} is {file.format}", "file_invalid")
-        )
+    elif not fits(file.format, method):
+        taken = ", ".join(FORMATS[method])
+        message = f"file {id} has rows of the format {file.format}; the method {method} trains on {taken}"
+        faults.append(RequestFault(param, message, "file_format_mismatch"))
     else:
         return FileRef(file.id, file.sha256, file.key, file.bytes, file.rows)
     return None

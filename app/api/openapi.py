@@ -17,7 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from app.api.schemas.errors import ErrorBody
-from app.api.schemas.form import UploadForm
+from app.api.schemas.form import FORMS
 
 REF = "#/components/schemas/{name}"
 IDEMPOTENCY_KEY = {
@@ -73,7 +73,7 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
     operation["description"] = f"{operation['summary']}{more}"
     operation["tags"] = [path.split("/")[2].partition(".")[0] if path.startswith("/v1/") else "operations"]
     for body in _bodies(handler):
-        media = "multipart/form-data" if body is UploadForm else "application/json"
+        media = "multipart/form-data" if body in FORMS else "application/json"
         content = {"schema": _ref(body)}
         if (example := handler.opt.get("example")) is not None:
             content["example"] = example

@@ -10,11 +10,13 @@ from litestar import Request
 from msgspec import Struct
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from app.api.checksums import BodyDigest, compare_sha256
 from app.api.errors import ApiError, invalid
 from app.api.schemas.errors import RequestFault
 from app.storage.store import Store, Stored
 
 LARGEST_FIELD = 64 * 1024
+SHA256 = "x-content-sha256"
 
 
 class Upload(Struct, frozen=True):
@@ -25,19 +27,26 @@ class Upload(Struct, frozen=True):
     fields: dict[str, str]
 
 
-async def receive(request: Request[Any, Any, Any], store: Store, key: str, limit: int) -> Upload:
-    """Take a form with one file field named `file` and store that under `key`.
+async def receive(
+    request: Request[Any, Any, Any], store: Store, key: str, limit: int, *, field: str = "file"
+) -> Upload:
+    """Take a form with one file field, named `field`, and store that under `key`.
 
-    Raises `ApiError` 400, 413, 415; then nothing is stored.
+    Digests that come along must be those of what is stored. Raises `ApiError` 400, 413, 415; then nothing is.
     """
     kind, options = parse_options_header(request.headers.get("content-type") or "")
     if kind != "multipart/form-data" or not options.get("boundary"):
         raise ApiError(
-            415, "unsupported_media_type", "send the file as multipart/form-data, in the field `file`"
+            415, "unsupported_media_type", f"send the file as multipart/form-data, in the field `{field}`"
         )
     try:
         parser = PushMultipartParser(options["boundary"], max_segment_count=16, max_header_size=8192)
-        return await _Form(request, parser, store, key, limit).read()
+        body = BodyDigest(request.headers)
+        form = await _Form(request, parser, store, key, limit, field, body).read()
+        body.compare()
+        told = ("sha256", form.fields.get("sha256")), (SHA256, request.headers.get(SHA256))
+        compare_sha256(form.stored.sha256, *told)
+        return form
     except MultipartError as error:
         await store.delete(key)
         raise ApiError(400, "invalid_multipart", f"the form cannot be read: {error}") from error
@@ -50,15 +59,24 @@ class _Form:
     """One form being read."""
 
     def __init__(
-        self, request: Request[Any, Any, Any], parser: PushMultipartParser, store: Store, key: str, limit: int
+        self,
+        request: Request[Any, Any, Any],
+        parser: PushMultipartParser,
+        store: Store,
+        key: str,
+        limit: int,
+        field: str,
+        body: BodyDigest,
     ) -> None:
         self._parser, self._store, self._key, self._limit = parser, store, key, limit
+        self._field, self._body = field, body
         self._parts = self._parse(request.stream())
 
     async def _parse(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         """Segment heads, bytes of the segment, None at its end."""
         with self._parser as parser:
             async for chunk in chunks:
+                self._body.update(chunk)
                 for part in parser.parse(chunk):
                     yield part
             if not parser.closed:
@@ -71,9 +89,9 @@ class _Form:
         filename = ""
         async for head in self._parts:
             assert isinstance(head, MultipartSegment)
-            if head.name == "file" and head.filename is not None:
+            if head.name == self._field and head.filename is not None:
                 if stored is not None:
-                    raise invalid([RequestFault("file", "the form has more than one file")])
+                    raise invalid([RequestFault(self._field, "the form has more than one file")])
                 filename = safe_name(head.filename)
                 stored = await self._store.put(self._key, self._content())
             else:
@@ -86,9 +104,8 @@ class _Form:
                         )
                 fields[head.name[:64]] = content.decode(errors="replace")
         if stored is None:
-            raise invalid(
-                [RequestFault("file", "the form has no field `file` with a file in it", "missing_field")]
-            )
+            message = f"the form has no field `{self._field}` with a file in it"
+            raise invalid([RequestFault(self._field, message, "missing_field")])
         return Upload(filename, stored, fields)
 
     async def _content(self) -> AsyncIterator[bytes]:
@@ -98,8 +115,8 @@ class _Form:
                 return
             size += len(part)
             if size > self._limit:
-                message = f"a file may have at most {self._limit} bytes"
-                raise ApiError(413, "file_too_large", message, "file")
+                message = f"it may have at most {self._limit} bytes"
+                raise ApiError(413, "file_too_large", message, self._field)
             yield bytes(part)
 
 

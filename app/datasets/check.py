@@ -1,26 +1,38 @@
-"""The check of an uploaded file, free of any model: `python -m app.datasets.check FILE` prints its report."""
+"""The check of an uploaded file, free of any model: `python -m app.datasets.check FILE` prints its report.
+
+With a folder behind the file, that gets everything: all faults, all warnings, and the digests of the rows.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import heapq
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
 
-from app.datasets.formats import Format, RowFault, read_row
-from app.datasets.lines import read_lines
+from app.datasets.faults import RowFault
+from app.datasets.formats import AnyRow, Format, read_row
+from app.datasets.lines import Line, read_lines
+from app.datasets.overlap import row_digest, write_digests
+from app.datasets.sorting import HALF, Sorted
+from app.datasets.sources import Source, open_source
+from app.datasets.spool import PAGE, Kept, Spool
 from app.datasets.statistics import Counter, Statistics
 from app.domain.files import Fault
 
-FAULTS_KEPT = 1_000
-ROWS_COMPARED = 1_000_000
+FAULTS_KEPT = PAGE
+LONG_ROW = 128 * 1024
+FAULTS_FILE, WARNINGS_FILE, DIGESTS_FILE = "faults.jsonl", "warnings.jsonl", "rows.digests"
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What the check found: counts are of all, of faults and warnings each the first thousand are kept.
+    """What the check found: counts are of all, of faults and warnings each the first thousand are here.
 
     A file with a fault cannot be trained on; warnings stop nothing. `rows` are those without a fault.
     """
@@ -33,123 +45,125 @@ class Report(Struct, frozen=True, kw_only=True):
     warning_count: int
     warnings: tuple[Fault, ...]
     statistics: Statistics
+    kept_faults: Kept = Kept(0, ())
+    kept_warnings: Kept = Kept(0, ())
 
 
-def check(path: Path, faults_kept: int = FAULTS_KEPT) -> Report:
-    """Check a JSONL file line by line, in memory that does not grow with it. Raises `OSError`."""
-    with path.open("rb") as stream:
-        return check_stream(stream, faults_kept)
+def check(path: Path, folder: Path | None = None, *, first: int = FAULTS_KEPT) -> Report:
+    """Check a file line by line, in memory that does not grow with it; what is found lies in `folder`.
+
+    Raises `OSError`.
+    """
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tunesmith-check-")))
+        return _Check(stack.enter_context(open_source(path)), folder, first, stack).report()
 
 
-def check_stream(stream: BinaryIO, faults_kept: int = FAULTS_KEPT) -> Report:
-    """Check what a binary stream gives."""
-    source = _Hashed(stream)
-    faults, warnings = _Kept(faults_kept), _Kept(faults_kept)
-    counter, duplicates = Counter(), _Duplicates()
-    formats: dict[Format, int] = {}
-    number = 1
-    for line in read_lines(source):
+class _Check:
+    """One file being checked."""
+
+    def __init__(self, source: Source, folder: Path, first: int, stack: ExitStack) -> None:
+        self._source, self._folder = source, folder
+        self._faults = stack.enter_context(Spool(folder / FAULTS_FILE, first))
+        self._warnings = stack.enter_context(Spool(folder / "warnings.part", first))
+        self._all_warnings = stack.enter_context(Spool(folder / WARNINGS_FILE, first))
+        self._counter = Counter()
+        self._rows = Sorted(folder, "rows")
+        self._formats: dict[Format, int] = {}
+
+    def report(self) -> Report:
+        for line in read_lines(self._source):
+            self._take(line)
+        self._source.drain()
+        duplicates = self._duplicates()
+        for fault in heapq.merge(self._warnings.faults(), _repeats(duplicates), key=attrgetter("line")):
+            self._all_warnings.add(fault)
+        rows = self._counter.rows
+        if not rows and not self._faults.count:
+            fix = 'write one object per line: {"messages": [...]}'
+            self._add(1, RowFault("no_rows", "", "the file has no rows", fix))
+        faults, warnings = self._faults, self._all_warnings
+        return Report(
+            format=next(iter(self._formats), None),
+            rows=rows,
+            sha256=self._source.sha256,
+            fault_count=faults.count,
+            faults=tuple(faults.first),
+            # Of a spool that was full, not all came through.
+            warning_count=self._warnings.count + duplicates.count,
+            warnings=tuple(warnings.first),
+            statistics=self._counter.statistics(
+                bytes=self._source.bytes,
+                unpacked_bytes=self._source.unpacked,
+                duplicate_rows=duplicates.count,
+            ),
+            kept_faults=faults.kept(),
+            kept_warnings=warnings.kept(),
+        )
+
+    def _take(self, line: Line) -> None:
         number = line.number
         if line.fault is not None:
-            (warnings if line.fault.warning else faults).add(number, line.fault)
-            continue
+            self._add(number, line.fault)
+            for fault in line.others:
+                self._add(number, fault)
+        if not line.is_row:
+            return
         row, form, found = read_row(line.value)
         for fault in found:
-            (warnings if fault.warning else faults).add(number, fault)
-        if form is not None and form not in formats:
-            if formats:
-                faults.add(number, _mixed(form, formats))
-            formats[form] = number
-        if row is not None:
-            counter.add(row)
-            if (earlier := duplicates.earlier(line.content, number)) is not None:
-                warnings.add(number, _duplicate(earlier))
-    source.drain()
-    statistics = counter.statistics(bytes=source.bytes, duplicate_rows=duplicates.count)
-    if not statistics.rows and not faults.count:
-        fix = 'write one object per line: {"messages": [...]}'
-        faults.add(1, RowFault("no_rows", "", "the file has no rows", fix))
-    return Report(
-        format=next(iter(formats), None),
-        rows=statistics.rows,
-        sha256=source.digest.hexdigest(),
-        fault_count=faults.count,
-        faults=tuple(faults.kept),
-        warning_count=warnings.count,
-        warnings=tuple(warnings.kept),
-        statistics=statistics,
-    )
+            self._add(number, fault)
+        if form is not None and form not in self._formats:
+            if self._formats:
+                self._add(number, _mixed(form, self._formats))
+            self._formats[form] = number
+        if row is not None and line.fault is None:
+            self._count(row, number)
+
+    def _count(self, row: AnyRow, number: int) -> None:
+        characters = self._counter.add(row)
+        if characters > LONG_ROW:
+            said = f"the row has {characters:,} characters: most models cut it before its end"
+            fix = "split the row, or see with `estimate` what is cut"
+            self._add(number, RowFault("long_row", "", said, fix, warning=True))
+        self._rows.add(row_digest(row), number)
+
+    def _add(self, line: int, fault: RowFault) -> None:
+        spool = self._warnings if fault.warning else self._faults
+        spool.add(Fault(line, fault.code, fault.pointer, fault.message, fault.fix))
+
+    def _duplicates(self) -> Sorted:
+        """Lines and the earlier lines that they are the same as; the rows' digests are written on the way."""
+        repeats = Sorted(self._folder, "repeats")
+        digest, earlier = b"", 0
+        for found, line in write_digests(self._rows, self._folder / DIGESTS_FILE):
+            if found == digest:
+                repeats.add(line.to_bytes(HALF, "big"), earlier)
+            else:
+                digest, earlier = found, line
+        return repeats
+
+
+def _repeats(duplicates: Sorted) -> Iterator[Fault]:
+    fix = "remove the row, unless it is to weigh more"
+    for line, earlier in duplicates:
+        said = f"the row is the same as line {earlier}"
+        yield Fault(int.from_bytes(line, "big"), "duplicate_row", "", said, fix)
 
 
 def _mixed(form: Format, formats: dict[Format, int]) -> RowFault:
     told = ", ".join(f"{name} from line {line}" for name, line in formats.items())
-    return RowFault(
-        "mixed_formats", "", f"the row is {form}, but there are rows of {told}", "make it two files"
-    )
-
-
-def _duplicate(earlier: int) -> RowFault:
-    fix = "remove the row, unless it is to weigh more"
-    return RowFault("duplicate_row", "", f"the row is the same as line {earlier}", fix, warning=True)
-
-
-class _Kept:
-    """Counts faults and keeps the first ones."""
-
-    def __init__(self, limit: int) -> None:
-        self.count = 0
-        self.kept: list[Fault] = []
-        self._limit = limit
-
-    def add(self, line: int, fault: RowFault) -> None:
-        self.count += 1
-        if len(self.kept) < self._limit:
-            self.kept.append(Fault(line, fault.code, fault.pointer, fault.message, fault.fix))
-
-
-class _Duplicates:
-    """Knows the first million rows by a short hash; rows are the same when their bytes are."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._lines: dict[bytes, int] = {}
-
-    def earlier(self, content: bytes, number: int) -> int | None:
-        key = hashlib.blake2b(content, digest_size=12).digest()
-        found = self._lines.get(key)
-        if found is not None:
-            self.count += 1
-        elif len(self._lines) < ROWS_COMPARED:
-            self._lines[key] = number
-        return found
-
-
-class _Hashed:
-    """Reads through to a stream, counts and hashes what it gives."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.digest = hashlib.sha256()
-        self.bytes = 0
-
-    def readline(self, limit: int, /) -> bytes:
-        line = self._stream.readline(limit)
-        self.digest.update(line)
-        self.bytes += len(line)
-        return line
-
-    def drain(self) -> None:
-        while self.readline(1024**2):
-            pass
+    said = f"the row is {form}, but there are rows of {told}"
+    return RowFault("mixed_formats", "", said, "make it two files")
 
 
 def main(arguments: list[str]) -> int:
     """Print the report; 0 when the file could be read, whatever was found in it."""
-    if len(arguments) != 1:
-        print("usage: python -m app.datasets.check FILE", file=sys.stderr)
+    if len(arguments) not in (1, 2):
+        print("usage: python -m app.datasets.check FILE [FOLDER]", file=sys.stderr)
         return 2
     try:
-        report = check(Path(arguments[0]))
+        report = check(*map(Path, arguments))
     except OSError as error:
         print(f"the file cannot be read: {error}", file=sys.stderr)
         return 1

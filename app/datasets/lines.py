@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct
 
-from app.datasets.formats import RowFault
+from app.datasets.faults import RowFault
+from app.datasets.json_rows import decode
+from app.datasets.sources import GZIP, Unreadable
 
 LONGEST_LINE = 16 * 1024**2
 
@@ -16,7 +17,7 @@ BOM = b"\xef\xbb\xbf"
 FOREIGN = (
     (b"\xff\xfe", "not_utf8", "the file is UTF-16, not UTF-8", "save it as UTF-8"),
     (b"\xfe\xff", "not_utf8", "the file is UTF-16, not UTF-8", "save it as UTF-8"),
-    (b"\x1f\x8b", "not_jsonl", "the file is compressed with gzip", "upload it unpacked"),
+    (GZIP, "not_jsonl", "the file is packed with gzip twice", "unpack it once"),
     (b"PK\x03\x04", "not_jsonl", "the file is a zip archive", "upload the JSONL file in it"),
     (b"PAR1", "not_jsonl", "the file is Parquet", "write one JSON object per line"),
 )
@@ -29,12 +30,17 @@ class LineSource(Protocol):
 
 
 class Line(Struct, frozen=True):
-    """A line by its 1-based number: what it says, or why that cannot be known. `content` is its raw bytes."""
+    """A line by its 1-based number: what it says, or why that cannot be known.
+
+    `fault` is set when the line cannot be trained on, or is no row; `others` are more of the same line.
+    `is_row` when `value` is what the line says, whatever else is wrong with it.
+    """
 
     number: int
-    content: bytes
     value: Any = None
     fault: RowFault | None = None
+    others: tuple[RowFault, ...] = ()
+    is_row: bool = False
 
 
 def read_lines(source: LineSource) -> Iterator[Line]:
@@ -43,31 +49,34 @@ def read_lines(source: LineSource) -> Iterator[Line]:
     A file that is no JSONL at all is one fault, and nothing of it is read on.
     """
     number, blank = 0, 0
-    while raw := source.readline(LONGEST_LINE + 1):
-        number += 1
-        if number == 1:
-            if (foreign := _foreign(raw)) is not None:
-                yield Line(1, b"", fault=foreign)
-                return
-            if raw.startswith(BOM):
-                fix = "save the file as UTF-8 without a byte order mark"
-                yield Line(1, b"", fault=RowFault("bom", "", "the file begins with a byte order mark", fix))
-                raw = raw.removeprefix(BOM)
-        if len(raw) > LONGEST_LINE:
-            while raw and not raw.endswith(b"\n"):
-                raw = source.readline(LONGEST_LINE)
-            message = f"the line is longer than {LONGEST_LINE // 1024**2} MiB"
-            yield Line(number, b"", fault=RowFault("line_too_long", "", message, "split the row"))
-            continue
-        content = raw.strip(b" \t\r\n")
-        if not content:
-            blank = blank or number
-            continue
-        if blank:
-            fault = RowFault("blank_line", "", "the line is blank", "remove it", warning=True)
-            yield Line(blank, b"", fault=fault)
-            blank = 0
-        yield _decoded(number, content)
+    try:
+        while raw := source.readline(LONGEST_LINE + 1):
+            number += 1
+            if number == 1:
+                if (foreign := _foreign(raw)) is not None:
+                    yield Line(1, fault=foreign)
+                    return
+                if raw.startswith(BOM):
+                    fix = "save the file as UTF-8 without a byte order mark"
+                    yield Line(1, fault=RowFault("bom", "", "the file begins with a byte order mark", fix))
+                    raw = raw.removeprefix(BOM)
+            if len(raw) > LONGEST_LINE:
+                while raw and not raw.endswith(b"\n"):
+                    raw = source.readline(LONGEST_LINE)
+                said = f"the line is longer than {LONGEST_LINE // 1024**2} MiB"
+                yield Line(number, fault=RowFault("line_too_long", "", said, "split the row"))
+                continue
+            content = raw.strip(b" \t\r\n")
+            if not content:
+                blank = blank or number
+                continue
+            if blank:
+                fault = RowFault("blank_line", "", "the line is blank", "remove it", warning=True)
+                yield Line(blank, fault=fault)
+                blank = 0
+            yield _decoded(number, content)
+    except Unreadable as error:
+        yield Line(max(1, number), fault=error.fault)
 
 
 def _foreign(start: bytes) -> RowFault | None:
@@ -83,25 +92,10 @@ def _foreign(start: bytes) -> RowFault | None:
 
 def _decoded(number: int, content: bytes) -> Line:
     try:
-        content.decode()
+        text = content.decode()
     except UnicodeDecodeError as error:
-        message = f"byte {error.start + 1} of the line, 0x{content[error.start]:02x}, is not UTF-8"
-        fault = RowFault("not_utf8", "", message, "save the file as UTF-8")
-        return Line(number, content, fault=fault)
-    try:
-        return Line(number, content, value=msgspec.json.decode(content))
-    except RecursionError:
-        fault = RowFault("not_json", "", "the JSON is nested too deeply", "flatten the row")
-    except msgspec.DecodeError as error:
-        fault = RowFault("not_json", "", f"the line is not JSON: {error}", _fix(content))
-    return Line(number, content, fault=fault)
-
-
-def _fix(content: bytes) -> str:
-    if content.startswith(b"{'"):
-        return "use double quotes around keys and strings"
-    if content.endswith(b","):
-        return "remove the comma at the end of the line"
-    if content.startswith(b"{") and not content.endswith(b"}"):
-        return "write the whole object on one line"
-    return "write one JSON object per line"
+        said = f"byte {error.start + 1} of the line, 0x{content[error.start]:02x}, is not UTF-8"
+        return Line(number, fault=RowFault("not_utf8", "", said, "save the file as UTF-8"))
+    is_row, value, faults = decode(text)
+    first, *others = faults or (None,)
+    return Line(number, value, first, tuple(fault for fault in others if fault is not None), is_row)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from app.datasets.formats import Row, read_row
+from app.datasets.formats import Pair, Row, Text, read_row
 from app.datasets.lines import Line, read_lines
+from app.datasets.sources import open_source
 from app.datasets.statistics import Lengths, Spread
 from app.datasets.tokenise import (
     IGNORED,
@@ -139,14 +140,16 @@ class _Counts:
         self._longest = 0
         self._whole = Spread()
 
-    def add(self, row: Tokens) -> None:
-        self._tokens += len(row.input_ids)
-        self._trainable += row.trainable
-        self._cut += row.cut
-        self._cut_trainable += row.cut_trainable
-        self._rows_cut += row.cut > 0
-        self._longest = max(self._longest, len(row.input_ids))
-        self._whole.add(len(row.input_ids) + row.cut)
+    def add(self, sides: Sequence[Tokens]) -> None:
+        """Count one row: of a pair both sides, which are as long as the longer one."""
+        for side in sides:
+            self._tokens += len(side.input_ids)
+            self._trainable += side.trainable
+            self._cut += side.cut
+            self._cut_trainable += side.cut_trainable
+            self._longest = max(self._longest, len(side.input_ids))
+        self._rows_cut += any(side.cut for side in sides)
+        self._whole.add(max(len(side.input_ids) + side.cut for side in sides))
 
     def totals(self) -> Totals:
         return Totals(
@@ -183,29 +186,35 @@ class _Measuring:
         for part, path in files:
             if path is None:
                 continue
-            with Path(path).open("rb") as source:
+            with open_source(Path(path)) as source:
                 for line in read_lines(source):
+                    if not self._request.whole and line.fault and line.fault.code == "gzip_truncated":
+                        break  # where the copy ends, and not the file
                     if time.monotonic() > self._until and not self._still_to_show(part):
                         self.complete = False
                         break
-                    if (tokens := self._row(part, line)) is not None:
-                        self.counts[part].add(tokens)
-                        yield tokens
+                    if sides := self._row(part, line):
+                        self.counts[part].add(sides)
+                        yield from sides
 
     def _still_to_show(self, part: Part) -> bool:
         """Whether no row was shown yet; the first ones are worth a little more time."""
         return part == "training_file" and self._request.first > len(self.shown)
 
-    def _row(self, part: Part, line: Line) -> Tokens | None:
-        """A line's tokens, if it has any; what is wrong with it is kept."""
+    def _row(self, part: Part, line: Line) -> list[Tokens]:
+        """A line's tokens, of a pair those of both sides, if it has any; what is wrong with it is kept."""
         if line.fault is not None and line.fault.warning:
-            return None
+            return []
         row, _, faults = read_row(line.value) if line.fault is None else (None, None, [line.fault])
         if row is None:
             fault = next(fault for fault in faults if not fault.warning)
             self._find(Finding(part, line.number, fault.code, fault.message, fault.fix))
             self._show(part, line, None, None, fault.message)
-            return None
+            return []
+        sides = [self._side(part, line, side) for side in (row.sides() if isinstance(row, Pair) else (row,))]
+        return [side for side in sides if side is not None]
+
+    def _side(self, part: Part, line: Line, row: Row | Text) -> Tokens | None:
         limit = self._request.max_length
         try:
             tokens = tokenise(row, self._tokenizer, limit, self._request.train_on)
@@ -240,7 +249,7 @@ class _Measuring:
             self.findings.append(finding)
 
     def _show(
-        self, part: Part, line: Line, row: Row | None, tokens: Tokens | None, fault: str | None
+        self, part: Part, line: Line, row: Row | Text | None, tokens: Tokens | None, fault: str | None
     ) -> None:
         asked = self._request
         wanted = line.number in asked.lines if asked.lines else len(self.shown) < asked.first
@@ -249,8 +258,11 @@ class _Measuring:
         if row is None or tokens is None:
             self.shown.append(Shown(line.number, (), fault=fault))
             return
-        answers = [at for at, message in enumerate(row.messages) if message["role"] == "assistant"]
-        pieces = self._tokenizer.pieces(row.messages[: answers[-1] + 1])
+        if isinstance(row, Text):
+            pieces = self._tokenizer.text_pieces(row.text)
+        else:
+            answers = [at for at, message in enumerate(row.messages) if message["role"] == "assistant"]
+            pieces = self._tokenizer.pieces(row.messages[: answers[-1] + 1], row.tools)
         kept = len(tokens.input_ids)
         told = tuple(
             Token(id, text, label != IGNORED)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
-from app.datasets.formats import Row
+from app.datasets.formats import AnyRow, Pair, Row, Text
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -21,7 +23,11 @@ class Lengths(Struct, frozen=True):
 
 
 class Statistics(Struct, frozen=True):
-    """Counts over the rows without fault; `characters` are those of message contents."""
+    """Counts over the rows without fault; `characters` are those of texts and message contents.
+
+    Messages of a preference pair are those of the prompt and of both sides. `bytes` are the file's as it is,
+    `unpacked_bytes` those of its text.
+    """
 
     rows: int
     bytes: int
@@ -31,6 +37,9 @@ class Statistics(Struct, frozen=True):
     duplicate_rows: int
     characters_per_row: Lengths | None
     messages_per_row: Lengths | None
+    tool_calls: int = 0
+    rows_with_tools: int = 0
+    unpacked_bytes: int = 0
 
 
 class Spread:
@@ -73,23 +82,39 @@ class Counter:
     """Takes rows without faults one by one."""
 
     def __init__(self) -> None:
-        self._rows = 0
+        self.rows = 0
         self._roles: dict[str, int] = {}
         self._characters = Spread()
         self._messages = Spread()
+        self._tool_calls = self._rows_with_tools = 0
 
-    def add(self, row: Row) -> None:
-        """Count one row."""
-        self._rows += 1
-        self._messages.add(len(row.messages))
-        self._characters.add(sum(len(message["content"]) for message in row.messages))
-        for message in row.messages:
-            self._roles[message["role"]] = self._roles.get(message["role"], 0) + 1
+    def add(self, row: AnyRow) -> int:
+        """Count one row; its characters."""
+        self.rows += 1
+        messages: tuple[dict[str, Any], ...]
+        if isinstance(row, Row):
+            messages, tools = row.messages, row.tools
+        elif isinstance(row, Pair):
+            messages, tools = row.prompt + row.chosen + row.rejected, row.tools
+        else:
+            messages, tools = (), ()
+        characters = len(row.text) if isinstance(row, Text) else 0
+        roles = self._roles
+        for message in messages:
+            characters += len(message["content"])
+            role = message["role"]
+            roles[role] = roles.get(role, 0) + 1
+            if "tool_calls" in message:
+                self._tool_calls += len(message["tool_calls"])
+        self._rows_with_tools += bool(tools)
+        self._messages.add(len(messages))
+        self._characters.add(characters)
+        return characters
 
-    def statistics(self, *, bytes: int, duplicate_rows: int) -> Statistics:
+    def statistics(self, *, bytes: int, duplicate_rows: int, unpacked_bytes: int = 0) -> Statistics:
         """Everything counted so far."""
         return Statistics(
-            rows=self._rows,
+            rows=self.rows,
             bytes=bytes,
             duplicate_rows=duplicate_rows,
             characters=self._characters.total,
@@ -97,4 +122,7 @@ class Counter:
             roles=dict(sorted(self._roles.items())),
             characters_per_row=self._characters.lengths(),
             messages_per_row=self._messages.lengths(),
+            tool_calls=self._tool_calls,
+            rows_with_tools=self._rows_with_tools,
+            unpacked_bytes=unpacked_bytes,
         )

@@ -8,9 +8,11 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol
 
+import jinja2
+import msgspec
 from msgspec import Struct
 
-from app.datasets.formats import Row
+from app.datasets.formats import Row, Text
 
 IGNORED = -100
 
@@ -22,6 +24,8 @@ class Tokenizer(Protocol):
     all_special_tokens: Any
 
     def apply_chat_template(self, conversation: Any, **options: Any) -> Any: ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> Any: ...
 
 
 class Tokens(Struct, frozen=True):
@@ -50,22 +54,29 @@ class SpecialTokenInText(Exception):
 
 
 def tokenise(
-    row: Row, tokenizer: Tokenizer, max_length: int, train_on: Literal["assistant", "all"] = "assistant"
+    row: Row | Text,
+    tokenizer: Tokenizer,
+    max_length: int,
+    train_on: Literal["assistant", "all"] = "assistant",
 ) -> Tokens:
-    """A row by the tokenizer's chat template, its first `max_length` tokens.
+    """A row by the tokenizer's chat template, or a text as it is; its first `max_length` tokens.
 
     Conversations are built up turn by turn: what the template writes from the prompt for an answer to that
     answer's end-of-turn token is the answer. Raises `TemplateError`, `SpecialTokenInText`.
     """
-    messages = list(row.messages)
-    _refuse_special_tokens(messages, tokenizer)
+    if isinstance(row, Text):
+        return _text_tokens(row, tokenizer, max_length)
+    messages, tools = list(row.messages), list(row.tools)
+    _refuse_special_tokens(row, tokenizer)
+    if tools or any("tool_calls" in message for message in messages):
+        _refuse_lost_tools(messages, tools, tokenizer)
     input_ids: list[int] = []
     labels: list[int] = []
     for number, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        before = _ids(tokenizer, messages[:number], prompt=True)
-        after = _ids(tokenizer, messages[: number + 1], prompt=False)
+        before = _ids(tokenizer, messages[:number], tools, prompt=True)
+        after = _ids(tokenizer, messages[: number + 1], tools, prompt=False)
         if after[: len(before)] != before or before[: len(input_ids)] != input_ids:
             raise TemplateError("the model's chat template changes earlier turns when a later one is added")
         answer = after[len(before) :]
@@ -73,6 +84,8 @@ def tokenise(
             raise TemplateError("the model's chat template does not end an answer with the end-of-turn token")
         # The template may write on behind the end-of-turn token; that is not the assistant's to learn.
         trained = len(answer) - answer[::-1].index(tokenizer.eos_token_id)
+        if number in row.untrained:
+            trained = 0
         labels += [IGNORED] * (len(before) - len(input_ids))
         labels += answer[:trained] + [IGNORED] * (len(answer) - trained)
         input_ids = after
@@ -81,8 +94,23 @@ def tokenise(
     end = len(labels)
     while end and labels[end - 1] == IGNORED:  # nothing is learned from what stands behind the last answer
         end -= 1
-    kept = min(end, max_length)
-    return Tokens(input_ids[:kept], labels[:kept], end - kept, _trained(labels[kept:end]))
+    return _cut(input_ids[:end], labels[:end], max_length)
+
+
+def _text_tokens(row: Text, tokenizer: Tokenizer, max_length: int) -> Tokens:
+    """Every token of a text, and the one that ends it; the first is only read, for nothing foretells it."""
+    for token in tokenizer.all_special_tokens:
+        if token in row.text:
+            raise SpecialTokenInText(f"/text holds {token}, which the model reads as a special token")
+    input_ids = list(tokenizer.encode(row.text, add_special_tokens=True))
+    if input_ids[-1:] != [tokenizer.eos_token_id]:
+        input_ids.append(tokenizer.eos_token_id)
+    return _cut(input_ids, [IGNORED, *input_ids[1:]], max_length)
+
+
+def _cut(input_ids: list[int], labels: list[int], max_length: int) -> Tokens:
+    kept = min(len(labels), max_length)
+    return Tokens(input_ids[:kept], labels[:kept], len(labels) - kept, _trained(labels[kept:]))
 
 
 def labels_hash(rows: Iterable[Tokens]) -> str:
@@ -102,17 +130,41 @@ def _trained(labels: Sequence[int]) -> int:
     return sum(label != IGNORED for label in labels)
 
 
-def _refuse_special_tokens(messages: Sequence[dict[str, str]], tokenizer: Tokenizer) -> None:
-    for number, message in enumerate(messages):
+def _refuse_special_tokens(row: Row, tokenizer: Tokenizer) -> None:
+    for number, message in enumerate(row.messages):
+        called = msgspec.json.encode(message["tool_calls"]).decode() if "tool_calls" in message else ""
         for token in tokenizer.all_special_tokens:
-            if token in message["content"]:
-                raise SpecialTokenInText(
-                    f"/messages/{number}/content holds {token}, which the model reads as a special token"
-                )
+            for name, text in (("content", message["content"]), ("tool_calls", called)):
+                if token in text:
+                    raise SpecialTokenInText(
+                        f"/messages/{number}/{name} holds {token}, which the model reads as a special token"
+                    )
+    declared = msgspec.json.encode(row.tools).decode() if row.tools else ""
+    for token in tokenizer.all_special_tokens:
+        if token in declared:
+            raise SpecialTokenInText(f"/tools holds {token}, which the model reads as a special token")
 
 
-def _ids(tokenizer: Tokenizer, messages: list[dict[str, str]], *, prompt: bool) -> list[int]:
-    ids: list[int] = tokenizer.apply_chat_template(
-        messages, tokenize=True, add_generation_prompt=prompt, return_dict=False
-    )
+def _refuse_lost_tools(
+    messages: list[dict[str, Any]], tools: list[dict[str, Any]], tokenizer: Tokenizer
+) -> None:
+    """A template that leaves tools out, without a word, would train on half of the row."""
+    whole = _ids(tokenizer, messages, tools, prompt=False)
+    if tools and whole == _ids(tokenizer, messages, [], prompt=False):
+        raise TemplateError("the model's chat template has no place for `tools`")
+    silent = [{key: message[key] for key in message if key != "tool_calls"} for message in messages]
+    if silent != messages and whole == _ids(tokenizer, silent, tools, prompt=False):
+        raise TemplateError("the model's chat template has no place for `tool_calls`")
+
+
+def _ids(
+    tokenizer: Tokenizer, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, prompt: bool
+) -> list[int]:
+    given = {"tools": tools} if tools else {}
+    try:
+        ids: list[int] = tokenizer.apply_chat_template(
+            messages, tokenize=True, add_generation_prompt=prompt, return_dict=False, **given
+        )
+    except jinja2.TemplateError as error:
+        raise TemplateError(f"the model's chat template refuses the row: {error}") from error
     return ids

@@ -64,10 +64,14 @@ class ModelTokenizer:
         A character that takes several tokens stands at the last of them.
         """
         text = self._rendered(conversation, tools, prompt=False)
-        encoded = self._tokenizer.encode(text, add_special_tokens=False)
-        starts = [start for start, _ in encoded.offsets]
-        ends = [*starts[1:], len(text)]
-        return [(id, text[at:end]) for id, at, end in zip(encoded.ids, starts, ends, strict=True)]
+        return _pieces(self._tokenizer.encode(text, add_special_tokens=False), text)
+
+    def text_pieces(self, text: str) -> list[tuple[int, str]]:
+        """The same for a plain text, with the token that ends it, which says nothing."""
+        pieces = _pieces(self._tokenizer.encode(text, add_special_tokens=True), text)
+        if self.eos_token_id is not None and (not pieces or pieces[-1][0] != self.eos_token_id):
+            pieces.append((self.eos_token_id, ""))
+        return pieces
 
     def _rendered(self, conversation: Any, tools: Any, *, prompt: bool) -> str:
         """What the template writes. Raises `TemplateError`."""
@@ -81,6 +85,12 @@ class ModelTokenizer:
             )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
             raise TemplateError(f"the model's chat template refuses the conversation: {error}") from error
+
+
+def _pieces(encoded: Any, text: str) -> list[tuple[int, str]]:
+    starts = [start for start, _ in encoded.offsets]
+    ends = [*starts[1:], len(text)]
+    return [(id, text[at:end]) for id, at, end in zip(encoded.ids, starts, ends, strict=True)]
 
 
 def _template(folder: Path, config: dict[str, Any]) -> str:

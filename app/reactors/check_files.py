@@ -13,13 +13,14 @@ import asyncpg
 import msgspec
 import structlog
 
-from app.datasets.check import Report
+from app.datasets.check import DIGESTS_FILE, FAULTS_FILE, WARNINGS_FILE, Report
 from app.domain.files import FILES, Fault, RecordCheck, Uploaded
 from app.domain.ids import derive_id
 from app.log.codec import Event, command_record
 from app.log.port import Log
 from app.log.sender import Sender
 from app.reactors.following import follow
+from app.storage.keys import check_key, digests_key, faults_key, warnings_key
 from app.storage.store import ObjectMissing, Store
 
 REACTOR = "check_files"
@@ -66,9 +67,10 @@ async def _react(event: Event, sender: Sender, store: Store, limit: asyncio.Sema
 
 
 async def check_file(store: Store, id: str, file: Uploaded) -> RecordCheck:
-    """Check a file's content and keep the whole report. Raises `StorageError` when the store fails."""
-    with tempfile.TemporaryDirectory(prefix="tunesmith-check-") as folder:
-        local = Path(folder) / "upload"
+    """Check a file's content and keep all that was found. Raises `StorageError` when the store fails."""
+    with tempfile.TemporaryDirectory(prefix="tunesmith-check-") as name:
+        folder = Path(name)
+        local = folder / "upload"
         try:
             got = await store.get_file(file.key, local)
         except ObjectMissing:
@@ -82,6 +84,7 @@ async def check_file(store: Store, id: str, file: Uploaded) -> RecordCheck:
             "-m",
             "app.datasets.check",
             str(local),
+            str(folder),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -98,18 +101,32 @@ async def check_file(store: Store, id: str, file: Uploaded) -> RecordCheck:
             checker.kill()
             await checker.wait()
             raise
-    report = _read(out) if checker.returncode == 0 else None
-    if report is None:
-        logger.error(
-            "check_broke", file_id=id, status=checker.returncode, error=err.decode(errors="replace")[-500:]
-        )
-        return _refused(
-            "check_failed", "the file could not be checked", "split the file, or ask the operator"
-        )
-    await store.put_bytes(f"files/{id}.check.json", out)
+        report = _read(out) if checker.returncode == 0 else None
+        if report is None:
+            logger.error(
+                "check_broke",
+                file_id=id,
+                status=checker.returncode,
+                error=err.decode(errors="replace")[-500:],
+            )
+            return _refused(
+                "check_failed", "the file could not be checked", "split the file, or ask the operator"
+            )
+        await _keep(store, id, report, folder)
+        await store.put_bytes(check_key(id), out)
     first = report.faults[0] if report.faults else None
     fault = Fault(first.line, first.code, first.pointer, first.message, first.fix) if first else None
     return RecordCheck(report.format, report.rows, report.fault_count, fault)
+
+
+async def _keep(store: Store, id: str, report: Report, folder: Path) -> None:
+    """Store what the report does not hold: faults and warnings beyond the first, and a sound file's rows."""
+    if report.fault_count > len(report.faults):
+        await store.put_file(faults_key(id), folder / FAULTS_FILE)
+    if report.warning_count > len(report.warnings):
+        await store.put_file(warnings_key(id), folder / WARNINGS_FILE)
+    if not report.fault_count:
+        await store.put_file(digests_key(id), folder / DIGESTS_FILE)
 
 
 def _read(out: bytes) -> Report | None:

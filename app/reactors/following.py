@@ -26,6 +26,7 @@ INSERT INTO ops.cursors VALUES ($1, $2, $3, $4)
 ON CONFLICT (reactor, topic, partition) DO UPDATE
 SET next_offset = greatest(ops.cursors.next_offset, excluded.next_offset)
 """
+MADE = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name"
 PASSING = (LogError, StorageError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 logger = structlog.get_logger("reactor")
@@ -59,6 +60,18 @@ async def follow(
                     tasks.create_task(_follow(log, pool, reactor, decider, partition, react, stop))
         except* PASSING as errors:
             await interrupted(reactor, errors.exceptions[0], stop)
+
+
+async def tables_made(pool: asyncpg.Pool, reactor: str, tables: Sequence[str], stop: asyncio.Event) -> bool:
+    """Wait, without a word, until the projector has made these tables; False when `stop` came before."""
+    while not stop.is_set():
+        try:
+            if await pool.fetchval(MADE, tables):
+                return True
+        except PASSING as error:
+            await interrupted(reactor, error, stop)
+        await paused(POLL_SECONDS, stop)
+    return False
 
 
 async def interrupted(reactor: str, error: BaseException, stop: asyncio.Event) -> None:

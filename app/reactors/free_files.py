@@ -12,7 +12,8 @@ import structlog
 from app.domain.files import FILES, Deleted, File
 from app.log.codec import Event
 from app.log.port import Log
-from app.reactors.following import PASSING, follow, interrupted, paused
+from app.reactors.following import PASSING, follow, interrupted, paused, tables_made
+from app.storage.keys import found_keys
 from app.storage.store import Store
 
 REACTOR = "free_files"
@@ -50,6 +51,7 @@ async def serve(
 
 
 async def _sweep(pool: asyncpg.Pool, store: Store, stop: asyncio.Event, grace: float) -> None:
+    await tables_made(pool, REACTOR, ["read.files", "read.tunings"], stop)
     while not stop.is_set():
         try:
             while await _free(pool, store, grace) == AT_A_TIME:
@@ -64,8 +66,8 @@ async def _free(pool: asyncpg.Pool, store: Store, grace: float) -> int:
     rows = await pool.fetch(FREE_NOW, grace, AT_A_TIME)
     for row in rows:
         file = msgspec.json.decode(row["state"], type=File)
-        await store.delete(file.key)
-        await store.delete(f"files/{file.id}.check.json")
+        for key in (file.key, *found_keys(file.id)):
+            await store.delete(key)
         await pool.execute(FREED, file.id)
         logger.info("file_freed", file_id=file.id, bytes=file.bytes)
     return len(rows)

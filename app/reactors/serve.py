@@ -8,11 +8,14 @@ import asyncpg
 import structlog
 
 from app.log.port import Log
-from app.reactors import check_files, free_files, webhooks
+from app.reactors import check_files, free_files, free_uploads, webhooks
 from app.reactors.deliveries import Sending
+from app.reactors.following import tables_made
 from app.storage.store import Store
 
 POOL_SIZE = 6
+# The projector makes them, all at once.
+TABLES = ("ops.cursors", "ops.deleted_files", "ops.deliveries", "ops.uploads")
 
 logger = structlog.get_logger("reactor")
 
@@ -21,13 +24,14 @@ async def serve(
     log: Log, dsn: str, store: Store, stop: asyncio.Event, sending: Sending | None = None
 ) -> None:
     """React until `stop`; without `sending` no webhooks go out."""
-    async with (
-        asyncpg.create_pool(dsn, min_size=1, max_size=POOL_SIZE) as pool,
-        asyncio.TaskGroup() as tasks,
-    ):
-        tasks.create_task(check_files.serve(log, pool, store, stop))
-        tasks.create_task(free_files.serve(log, pool, store, stop))
-        if sending is not None:
-            tasks.create_task(webhooks.serve(log, pool, sending, stop))
-        else:
-            logger.warning("webhooks_off", why="TUNESMITH_INSTALLATION_KEY is not set")
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_SIZE) as pool:
+        if not await tables_made(pool, "reactor", TABLES, stop):
+            return
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(check_files.serve(log, pool, store, stop))
+            tasks.create_task(free_files.serve(log, pool, store, stop))
+            tasks.create_task(free_uploads.serve(log, pool, store, stop))
+            if sending is not None:
+                tasks.create_task(webhooks.serve(log, pool, sending, stop))
+            else:
+                logger.warning("webhooks_off", why="TUNESMITH_INSTALLATION_KEY is not set")

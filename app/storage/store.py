@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import obstore
@@ -14,6 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
 PART_BYTES = 8 * 1024**2
+PARTS_AT_ONCE = 3
 
 
 class StorageError(Exception):
@@ -33,6 +36,14 @@ class Stored(Struct, frozen=True):
 
     bytes: int
     sha256: str
+
+
+class Listed(Struct, frozen=True):
+    """An object as a listing tells it."""
+
+    key: str
+    bytes: int
+    modified: datetime
 
 
 class Store:
@@ -61,7 +72,14 @@ class Store:
                 raise
 
         try:
-            await obstore.put_async(self._store, key, counted(), use_multipart=True, chunk_size=PART_BYTES)
+            await obstore.put_async(
+                self._store,
+                key,
+                counted(),
+                use_multipart=True,
+                chunk_size=PART_BYTES,
+                max_concurrency=PARTS_AT_ONCE,
+            )
         except Exception as error:
             if broken is not None:
                 raise broken from None
@@ -107,6 +125,26 @@ class Store:
         """A small object, whole."""
         return b"".join([chunk async for chunk in self.stream(key)])
 
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """The object's bytes from `start` to before `end`. Raises `ObjectMissing`."""
+        if end <= start:
+            return b""
+        try:
+            return bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
+        except FileNotFoundError as error:
+            raise ObjectMissing(f"there is no object {key}") from error
+        except (BaseError, OSError) as error:
+            raise StorageError(f"{key} could not be read: {error}") from error
+
+    async def listed(self, prefix: str) -> AsyncIterator[Listed]:
+        """Every object whose key begins with the path `prefix`, in no order."""
+        try:
+            async for batch in obstore.list(self._store, prefix, chunk_size=1000):
+                for one in batch:
+                    yield Listed(one["path"], one["size"], one["last_modified"])
+        except (BaseError, OSError) as error:
+            raise StorageError(f"{prefix} could not be listed: {error}") from error
+
     async def get_file(self, key: str, path: Path) -> Stored:
         """Copy an object to a local file; its size and digest as read."""
         digest, size = hashlib.sha256(), 0
@@ -138,11 +176,34 @@ class Store:
         except (BaseError, OSError) as error:
             raise StorageError(f"{key} could not be deleted: {error}") from error
 
+    async def free_unfinished(self, prefix: str, before: datetime) -> int:
+        """Remove what writes under `prefix` that broke off with their process left on a local disk; how many.
+
+        No listing shows them. A cloud's store frees them by its own rule for unfinished multi-part uploads.
+        """
+        if not self.url.startswith("file://"):
+            return 0
+        try:
+            return await asyncio.to_thread(
+                _free_staged, Path(self.url.removeprefix("file://")) / prefix, before
+            )
+        except OSError as error:
+            raise StorageError(f"{prefix} could not be freed: {error}") from error
+
     async def answers(self) -> None:
         """Write and read a few bytes. Raises `StorageError`."""
         await self.put_bytes("health", b"ok")
         if await self.get_bytes("health") != b"ok":
             raise StorageError("the object store gave back other bytes than it was given")
+
+
+def _free_staged(folder: Path, before: datetime) -> int:
+    freed = 0
+    for path in folder.rglob("*#*"):
+        if path.is_file() and path.stat().st_mtime < before.timestamp():
+            path.unlink(missing_ok=True)
+            freed += 1
+    return freed
 
 
 def _not_stored(key: str, error: Exception) -> StorageError:

@@ -10,6 +10,7 @@ from app.api.creation import command_of
 from app.api.errors import invalid
 from app.api.estimating import estimated
 from app.api.measuring import Asked, measured
+from app.api.overlaps import noted, overlap_of
 from app.api.requests import json_object, read_fields
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.estimates import (
@@ -42,6 +43,9 @@ async def estimate(request: Request[Any, Any, Any], session: Authenticated) -> T
     values, faults = read_fields(TuningRequest, body)
     command = await command_of(session, values, faults)
     measure = await measured(session.service, command)
+    if command.validation_file is not None:
+        overlap = await overlap_of(session.service.store, command.training_file, command.validation_file)
+        measure = noted(measure, overlap)
     return await estimated(session, request.app.state.fleet, command, measure)
 
 

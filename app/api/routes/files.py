@@ -10,33 +10,29 @@ import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
-from msgspec.structs import replace
 
 from app.api.decisions import decided
-from app.api.errors import ApiError, invalid, missing
+from app.api.errors import ApiError, invalid
+from app.api.faults import file_check
 from app.api.idempotency import Replayed, idempotency_key, once
-from app.api.limits import release, take_bytes
+from app.api.limits import release
 from app.api.requests import NO_NUL, After
+from app.api.room import admit_bytes, announced
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.files import FileCheck, FileObject, file_view, result_file_view
 from app.api.schemas.form import UploadForm
 from app.api.schemas.pages import Deleted, Page, page
 from app.api.session import Authenticated, Session
+from app.api.stored_files import register, the_file
 from app.api.uploads import Upload, receive
 from app.domain.files import FILES, DeleteFile, File, RegisterFile
 from app.domain.ids import derive_id
+from app.storage.keys import file_place
 from app.storage.store import ObjectMissing
 
-CHECKED_WITHIN = 10.0
 PURPOSES = ("fine-tune", "user_data")
-CHECKED_VERSION = 2
 
 LargeLimit = Annotated[int, QueryParameter(ge=1, le=10_000, description="How many at most.")]
-
-
-def check_key(id: str) -> str:
-    """Where the report of a file's check is in the store."""
-    return f"files/{id}.check.json"
 
 
 @post("/v1/files", operation_id="uploadFile", status_code=201, scope="write", body=UploadForm, errors=(429,))
@@ -46,30 +42,23 @@ async def upload(request: Request[Any, Any, Any], session: Authenticated) -> Res
     id = derive_id("file", session.caller.account_id, key) if key else derive_id("file", uuid4().hex)
     store = session.service.store
     # A place of its own: a repeat of the same request, even one under way, never touches another's bytes.
-    place = f"files/{id}/{uuid4().hex}"
-    form = await receive(request, store, place, session.service.settings.upload_limit_bytes)
-    commands = session.service.commands
-    watch = commands.watch(id)
+    place = file_place(id, uuid4().hex)
+    await admit_bytes(session, id, announced(request), "file")
+    try:
+        form = await receive(request, store, place, session.service.settings.upload_limit_bytes)
+    except BaseException:
+        await release(session.service.pool, id)
+        raise
     try:
         command = _registration(session.caller.account_id, form, place, repeatable=key is not None)
         session = await once(request, command.request_hash.encode())
-        await take_bytes(session.service.pool, command.account_id, id, command.bytes, session.limits)
-        reply, _ = await decided(session, FILES, id, command, certain=key is not None)
-        file = msgspec.json.decode(reply.state, type=File)
-        if file.key != place:
-            await store.delete(place)  # uploaded before
-        if file.status == "uploaded" and await commands.visible(id, CHECKED_VERSION, watch, CHECKED_WITHIN):
-            file = await _file(session, id)
-    except Replayed:
+        await admit_bytes(session, id, command.bytes, "file")
+    except (ApiError, Replayed) as error:
         await store.delete(place)
-        raise
-    except ApiError as error:
-        if error.status < 500:  # refused; without an answer the command may still take
-            await store.delete(place)
+        if isinstance(error, ApiError):
             await release(session.service.pool, id)
         raise
-    finally:
-        commands.unwatch(id, watch)
+    file = await register(session, id, command, certain=key is not None)
     return Response(file_view(file), status_code=201, headers={"location": f"/v1/files/{id}"})
 
 
@@ -90,17 +79,6 @@ def _registration(account_id: str, form: Upload, place: str, *, repeatable: bool
         place,
         request if repeatable else "",
     )
-
-
-async def _file(session: Session, id: str) -> File:
-    row = await session.service.pool.fetchrow(
-        "SELECT state FROM files WHERE id = $1 AND account_id = $2 AND status <> 'deleted'",
-        id,
-        session.caller.account_id,
-    )
-    if row is None:
-        raise missing("file", id)
-    return msgspec.json.decode(row["state"], type=File)
 
 
 async def _result(session: Session, id: str) -> Any:
@@ -149,21 +127,26 @@ async def retrieve(session: Authenticated, id: FromPath[str]) -> FileObject:
     """One file, uploaded or made by a tuning."""
     if (result := await _result(session, id)) is not None:
         return result_file_view(result)
-    return file_view(await _file(session, id))
+    return file_view(await the_file(session, id))
 
 
 @get("/v1/files/{id:str}/check", operation_id="getFileCheck", scope="read")
-async def check(session: Authenticated, id: FromPath[str]) -> FileCheck:
-    """Every fault that the check of the file found, and its statistics."""
-    file = await _file(session, id)
-    known = FileCheck(id=id, status=file_view(file).status, sha256=file.sha256, fault_count=file.fault_count)
-    if file.status == "uploaded":
-        return known
-    try:
-        report = msgspec.json.decode(await session.service.store.get_bytes(check_key(id)))
-    except ObjectMissing:
-        return replace(known, faults=(file.first_fault,) if file.first_fault else ())
-    return msgspec.convert(report | {"id": id, "status": file.status}, FileCheck)
+async def check(
+    session: Authenticated,
+    id: FromPath[str],
+    limit: Annotated[
+        int, QueryParameter(ge=1, le=1000, description="How many faults, and how many warnings, at most.")
+    ] = 1000,
+    after: Annotated[
+        int,
+        QueryParameter(ge=0, le=2**53, description="Pass over so many faults, and so many warnings."),
+    ] = 0,
+) -> FileCheck:
+    """What the check of the file found, page by page, and its statistics.
+
+    While `has_more`, ask again with `after` raised by `limit`.
+    """
+    return await file_check(session.service.store, await the_file(session, id), after, limit)
 
 
 @get(
@@ -177,7 +160,7 @@ async def content(session: Authenticated, id: FromPath[str]) -> Stream:
     if (result := await _result(session, id)) is not None:
         key, name, size = result["key"], result["name"].replace("/", "-"), result["bytes"]
     else:
-        file = await _file(session, id)
+        file = await the_file(session, id)
         key, name, size = file.key, file.filename, file.bytes
     stream = session.service.store.stream(key)
     try:
@@ -203,7 +186,7 @@ async def remove(session: Authenticated, id: FromPath[str]) -> Deleted:
     """Take a file out of use; running tunings keep what they read."""
     if await _result(session, id) is not None:
         raise ApiError(400, "file_in_use", f"{id} belongs to a tuning and goes with it", "id")
-    await _file(session, id)
+    await the_file(session, id)
     await decided(session, FILES, id, DeleteFile(), certain=True)
     return Deleted(id, "file")
 

@@ -35,7 +35,7 @@ class FileObject(Struct, frozen=True, kw_only=True):
 
 
 class FileCheck(Struct, frozen=True, kw_only=True):
-    """What the check of a file found: the first thousand faults and warnings, and statistics of its rows."""
+    """What the check of a file found: a page of its faults and warnings, and statistics of its rows."""
 
     object: Literal["file.check"] = "file.check"
     id: str
@@ -47,6 +47,7 @@ class FileCheck(Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
     warning_count: int = 0
     warnings: tuple[Fault, ...] = ()
+    has_more: Annotated[bool, Meta(description="Whether faults or warnings follow these.")] = False
     statistics: dict[str, Any] | None = None
 
 

@@ -1,4 +1,4 @@
-"""The form of an upload."""
+"""The forms of uploads, as multipart/form-data."""
 
 from __future__ import annotations
 
@@ -6,9 +6,30 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+Digest = Annotated[
+    str | None,
+    Meta(
+        description="SHA-256 of the bytes in hex: others are refused. So it is with the headers "
+        "`x-content-sha256`, the same, and `content-digest`, of the whole body (RFC 9530)."
+    ),
+]
+
 
 class UploadForm(Struct, frozen=True):
     """A file to upload, as multipart/form-data."""
 
     file: Annotated[str, Meta(description="The file.", extra_json_schema={"format": "binary"})]
     purpose: Annotated[str, Meta(description="`fine-tune` or `user_data`.")] = "fine-tune"
+    sha256: Digest = None
+
+
+class PartForm(Struct, frozen=True):
+    """A part of an upload, as multipart/form-data."""
+
+    data: Annotated[
+        str, Meta(description="The part's bytes, at most 64 MiB.", extra_json_schema={"format": "binary"})
+    ]
+    sha256: Digest = None
+
+
+FORMS = (UploadForm, PartForm)

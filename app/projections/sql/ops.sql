@@ -64,8 +64,10 @@ CREATE TABLE IF NOT EXISTS ops.audit (
 );
 CREATE INDEX IF NOT EXISTS audit_newest ON ops.audit (at DESC, id DESC);
 CREATE INDEX IF NOT EXISTS audit_by_account ON ops.audit (account_id, at DESC, id DESC);
+
 -- What webhooks are told: a row for each endpoint, event and type. `taken_until`: a reactor is at it.
 CREATE TABLE IF NOT EXISTS ops.deliveries (
+    id text PRIMARY KEY,
     webhook_id text NOT NULL,
     event_id text NOT NULL,
     type text NOT NULL,
@@ -79,6 +81,7 @@ CREATE TABLE IF NOT EXISTS ops.deliveries (
     tries integer NOT NULL DEFAULT 0,
     attempts integer NOT NULL DEFAULT 0,
     UNIQUE (webhook_id, event_id, type)
+);
 CREATE INDEX IF NOT EXISTS deliveries_waiting ON ops.deliveries (webhook_id, next_at) WHERE status = 'pending';
 CREATE INDEX IF NOT EXISTS deliveries_newest ON ops.deliveries (webhook_id, queued_at DESC, id DESC);
 CREATE INDEX IF NOT EXISTS deliveries_oldest ON ops.deliveries (queued_at);
@@ -86,8 +89,39 @@ CREATE INDEX IF NOT EXISTS deliveries_oldest ON ops.deliveries (queued_at);
 CREATE TABLE IF NOT EXISTS ops.delivery_attempts (
     delivery_id text NOT NULL REFERENCES ops.deliveries ON DELETE CASCADE,
     number integer NOT NULL,
+    at timestamptz NOT NULL,
     seconds double precision NOT NULL,
     request json NOT NULL,
     answer json,
     error text,
     PRIMARY KEY (delivery_id, number)
+);
+
+-- Uploads in parts: what was announced, and once it is complete where the whole lies.
+CREATE TABLE IF NOT EXISTS ops.uploads (
+    id text PRIMARY KEY,
+    account_id text NOT NULL,
+    request_hash text NOT NULL,
+    filename text NOT NULL,
+    purpose text NOT NULL,
+    mime_type text NOT NULL,
+    bytes bigint NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+    status text NOT NULL DEFAULT 'pending',
+    part_ids text[],
+    file_id text NOT NULL,
+    key text,
+    sha256 text
+);
+CREATE INDEX IF NOT EXISTS uploads_by_expiry ON ops.uploads (expires_at);
+
+CREATE TABLE IF NOT EXISTS ops.upload_parts (
+    id text PRIMARY KEY,
+    upload_id text NOT NULL REFERENCES ops.uploads (id),
+    bytes bigint NOT NULL,
+    sha256 text NOT NULL,
+    key text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS parts_by_upload ON ops.upload_parts (upload_id, created_at);

@@ -8,8 +8,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from app.datasets.formats import read_row
+from app.datasets.formats import Pair, read_row
 from app.datasets.lines import read_lines
+from app.datasets.sources import open_source
 from app.datasets.tokenise import SpecialTokenInText, TemplateError, Tokenizer, Tokens, tokenise
 from app.domain.hyperparameters import TrainOn
 from app.trainer_worker.training.failures import BadRow, bad_rows, no_rows, nothing_to_train
@@ -22,7 +23,7 @@ def read_rows(
     rows: list[Tokens] = []
     bad: list[BadRow] = []
     empty: list[int] = []
-    with path.open("rb") as source:
+    with open_source(path) as source:
         for line in read_lines(source):
             if line.fault is not None:
                 if not line.fault.warning:
@@ -32,6 +33,9 @@ def read_rows(
             if row is None:
                 reasons = [fault.message for fault in faults if not fault.warning]
                 bad.append(BadRow(line.number, reasons[0]))
+                continue
+            if isinstance(row, Pair):
+                bad.append(BadRow(line.number, "the row is a preference pair; the method dpo reads these"))
                 continue
             try:
                 tokens = tokenise(row, tokenizer, max_length, train_on)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gc
+import gzip
 import hashlib
+import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.integration.api.service import MODEL, ROW, Running, memory_log, running, until, uploaded
+
+UPLOAD_MIB = 300
 
 BOUNDARY = {"content-type": "multipart/form-data; boundary=B"}
 HEAD = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
@@ -55,6 +64,126 @@ async def test_a_bad_files_faults_are_all_told(client: httpx.AsyncClient) -> Non
     report = (await client.get(f"/v1/files/{upload['id']}/check")).json()
     assert (report["object"], report["status"], report["fault_count"]) == ("file.check", "error", 2)
     assert [fault["line"] for fault in report["faults"]] == [1, 3]
+
+
+async def test_all_of_very_many_faults_are_told_page_by_page(client: httpx.AsyncClient) -> None:
+    content = (b"{\n" * 999 + ROW) * 3  # the repeated row warns
+    id = (await client.post("/v1/files", files={"file": ("bad.jsonl", content)})).json()["id"]
+    seen: list[int] = []
+    while True:
+        page = (await client.get(f"/v1/files/{id}/check", params={"limit": 700, "after": len(seen)})).json()
+        seen += [fault["line"] for fault in page["faults"]]
+        assert (page["fault_count"], page["warning_count"]) == (2997, 2)
+        if not page["has_more"]:
+            break
+    assert seen == [line for line in range(1, 3001) if line % 1000]
+    whole = (await client.get(f"/v1/files/{id}/check")).json()
+    assert (len(whole["faults"]), [one["line"] for one in whole["warnings"]]) == (1000, [2000, 3000])
+    beyond = (await client.get(f"/v1/files/{id}/check", params={"after": 10**9})).json()
+    assert (beyond["faults"], beyond["has_more"], beyond["fault_count"]) == ([], False, 2997)
+
+
+async def test_bytes_that_changed_on_their_way_are_refused(
+    service: Running, client: httpx.AsyncClient
+) -> None:
+    packed = gzip.compress(ROW * 5)  # as it is: what is in it is the check's affair
+    right, wrong = hashlib.sha256(packed).hexdigest(), hashlib.sha256(b"").hexdigest()
+    form = {"file": ("train.jsonl.gz", packed)}
+    body = client.build_request("POST", "/v1/files", files=form).read()
+    told = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    upload: list[tuple[str, dict[str, Any]]] = [
+        ("sha256", {"data": {"sha256": wrong}}),
+        ("x-content-sha256", {"headers": {"x-content-sha256": wrong}}),
+        ("content-digest", {"headers": {"content-digest": f"sha-256=:{told}:"}}),  # the boundary is another
+    ]
+    for param, given in upload:
+        answer = await client.post("/v1/files", files=form, **given)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (400, "checksum_mismatch", param)
+        assert [name for name in objects(service) if name.startswith("files/")] == []
+    answer = await client.post(
+        "/v1/files", files=form, data={"sha256": right.upper()}, headers={"x-content-sha256": right}
+    )
+    file = answer.json()
+    assert (answer.status_code, file["status"], file["rows"]) == (201, "processed", 5)
+    body = HEAD + ROW + b"\r\n--B--\r\n"
+    told = base64.b64encode(hashlib.sha512(body).digest()).decode()
+    headers = BOUNDARY | {"content-digest": f"md5=:AAAA:, sha-512=:{told}:"}
+    assert (await client.post("/v1/files", content=body, headers=headers)).status_code == 201
+
+
+async def test_a_tuning_takes_only_files_of_its_methods_formats_and_sound_validation(
+    client: httpx.AsyncClient,
+) -> None:
+    def rows(*numbers: int) -> bytes:
+        made = [{"prompt": f"{number} + 1?", "completion": str(number + 1)} for number in numbers]
+        return "".join(json.dumps(row) + "\n" for row in made).encode()
+
+    pair = {"prompt": "1 + 1?", "chosen": "2", "rejected": "3"}
+    preference = await uploaded(client, json.dumps(pair).encode())
+    text = await uploaded(client, b'{"text": "1 + 1 = 2"}')
+    training, apart, mixed = [await uploaded(client, rows(*some)) for some in ((1, 2, 3), (4, 5), (3, 4))]
+    assert (await client.get(f"/v1/files/{preference}")).json()["format"] == "preference"
+
+    async def create(training: str, validation: str | None = None) -> tuple[int, Any]:
+        wanted = {"model": MODEL, "training_file": training, "validation_file": validation}
+        answer = await client.post("/v1/tunings.create", json=wanted)
+        error = answer.json().get("error") or {}
+        return answer.status_code, [(one["param"], one["code"]) for one in error.get("errors", ())]
+
+    mismatch = ("training_file", "file_format_mismatch")
+    assert await create(preference) == (400, [mismatch])
+    assert await create(training, preference) == (400, [("validation_file", "file_format_mismatch")])
+    assert await create(training, training) == (400, [("validation_file", "validation_overlap")])
+    for file, validation in ((text, None), (training, apart), (training, mixed)):
+        assert (await create(file, validation))[0] == 201
+
+
+SENDER = """
+import http.client, sys
+from urllib.parse import urlsplit
+url, key, size = urlsplit(sys.argv[1]), sys.argv[2], int(sys.argv[3]) * 2**20
+head = (b'--B\\r\\nContent-Disposition: form-data; name="purpose"\\r\\n\\r\\nuser_data\\r\\n'
+        b'--B\\r\\nContent-Disposition: form-data; name="file"; filename="a"\\r\\n\\r\\n')
+tail = b"\\r\\n--B--\\r\\n"
+connection = http.client.HTTPConnection(url.hostname, url.port)
+connection.putrequest("POST", "/v1/files")
+connection.putheader("authorization", f"Bearer {key}")
+connection.putheader("content-type", "multipart/form-data; boundary=B")
+connection.putheader("content-length", str(len(head) + size + len(tail)))
+connection.endheaders(head)
+for _ in range(size // 2**20):
+    connection.send(bytes(2**20))
+connection.send(tail)
+answer = connection.getresponse()
+print(answer.status, answer.read().decode())
+"""
+
+
+async def test_a_large_upload_moves_the_servers_memory_by_little(
+    service: Running, client: httpx.AsyncClient
+) -> None:
+    await uploaded(client)
+    gc.collect()
+    here = psutil.Process()
+    before, most = here.memory_info().rss, 0
+    sender = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        SENDER,
+        service.url,
+        service.key,
+        str(UPLOAD_MIB),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    sent = asyncio.create_task(sender.communicate())
+    while not sent.done():
+        most = max(most, here.memory_info().rss)
+        await asyncio.sleep(0.01)
+    out, _ = await sent
+    assert out.startswith(b"201 "), out
+    assert json.loads(out[4:])["bytes"] == UPLOAD_MIB * 1024**2
+    assert most - before < 50 * 1024**2, f"{(most - before) / 1024**2:.0f} MiB more"
 
 
 async def test_a_nul_in_a_files_row_harms_nobody(client: httpx.AsyncClient) -> None:
@@ -167,7 +296,7 @@ async def test_a_file_over_the_limit_is_413_and_nothing_is_kept(database: str, t
 async def test_without_a_check_in_time_the_answer_is_the_file_as_uploaded(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.routes.files.CHECKED_WITHIN", 0.2)
+    monkeypatch.setattr("app.api.stored_files.CHECKED_WITHIN", 0.2)
     async with (
         running(memory_log(), database, tmp_path, reactor=False) as service,
         service.client() as client,

@@ -10,6 +10,7 @@ import asyncpg
 import httpx
 
 from app.reactors import free_files
+from app.storage.keys import found_keys
 from app.storage.store import ObjectMissing
 from tests.integration.api.service import ROW, Running, until, uploaded
 from tests.integration.api.test_tunings import created
@@ -34,7 +35,7 @@ async def kept(service: Running, id: str) -> list[str]:
     """Which of a file's objects are there."""
     [row] = await service.sql("SELECT state ->> 'key' AS key FROM files WHERE id = $1", id)
     found = []
-    for key in (row["key"], f"files/{id}.check.json"):
+    for key in (row["key"], *found_keys(id)):
         try:
             await service.store.get_bytes(key)
         except ObjectMissing:
@@ -44,11 +45,13 @@ async def kept(service: Running, id: str) -> list[str]:
 
 
 async def test_bytes_go_once_no_tuning_could_read_them(service: Running, client: httpx.AsyncClient) -> None:
-    used, validating, unused = [await uploaded(client, ROW * number) for number in (4, 5, 6)]
+    used, validating, unused = [
+        await uploaded(client, ROW.replace(b"1 + 1", b"%d + 1" % number)) for number in (4, 5, 6)
+    ]
     job = await created(client, used, validation_file=validating)
     async with freeing(service):
         for id in (used, validating, unused):
-            assert len(await kept(service, id)) == 2
+            assert len(await kept(service, id)) == 3
             assert (await client.delete(f"/v1/files/{id}")).status_code == 200
 
         async def freed(*ids: str) -> bool:
@@ -56,7 +59,7 @@ async def test_bytes_go_once_no_tuning_could_read_them(service: Running, client:
 
         await until(lambda: freed(unused))
         await asyncio.sleep(4 * GRACE)  # some sweeps, that have to leave them
-        assert [len(await kept(service, id)) for id in (used, validating)] == [2, 2]
+        assert [len(await kept(service, id)) for id in (used, validating)] == [3, 3]
         assert (await client.delete(f"/v1/tunings.cancel/{job['id']}")).status_code == 200
         await until(lambda: freed(used, validating))
         assert await service.sql("SELECT id FROM ops.deleted_files") == []
@@ -68,7 +71,7 @@ async def test_a_file_deleted_while_nobody_freed_is_freed_later(
     id = await uploaded(client)
     await client.delete(f"/v1/files/{id}")
     await asyncio.sleep(2 * GRACE)
-    assert len(await kept(service, id)) == 2
+    assert len(await kept(service, id)) == 3
     for _ in range(2):  # the second finds it done
         async with freeing(service):
 

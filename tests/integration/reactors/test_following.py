@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import asyncpg
 import pytest
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,7 +18,10 @@ from app.domain.files import FILES
 from app.log.codec import Event
 from app.log.memory import MemoryLog
 from app.projections import read_model
-from app.reactors.following import follow
+from app.reactors.following import MADE, follow
+from app.reactors.serve import serve
+from app.storage.store import Store
+from tests.integration.api.service import memory_log as service_log
 from tests.integration.projections.appended import UPLOADED, append, events, memory_log
 
 
@@ -72,3 +77,24 @@ async def test_what_it_cannot_read_stops_its_partition_alone_until_it_can(databa
         return  # no version will ever read it
     async with reacting(log, database, LATER) as given:
         await until_given(given, "file-b:1", "file-c:1", "file-c:2")
+
+
+async def test_the_role_waits_without_a_word_until_its_tables_are_made(database: str, tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    with capture_logs() as logged:
+        log = service_log()
+        serving = asyncio.create_task(serve(log, database, Store(f"file://{tmp_path}"), stop))
+        await asyncio.sleep(1.2)  # some looks
+        projecting = asyncio.create_task(read_model.serve(log, database, stop))
+        async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool, asyncio.timeout(30):
+            while not await pool.fetchval(MADE, ["ops.cursors", "read.files"]):
+                await asyncio.sleep(0.02)
+            writer = await log.writer()
+            for record in events(FILES, "file-a", UPLOADED, partition=0):
+                await writer.send(record)
+            await writer.close()
+            while not await pool.fetchval("SELECT count(*) FROM ops.cursors WHERE reactor = 'check_files'"):
+                await asyncio.sleep(0.02)
+        stop.set()
+        await asyncio.gather(serving, projecting)
+    assert [one for one in logged if one["log_level"] not in ("info", "debug")] == []

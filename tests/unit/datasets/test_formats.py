@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.datasets.formats import Row, detect, read_row
+from app.datasets.formats import Row, Text, detect, fits, read_row
 
 QUESTION = {"role": "user", "content": "How many?"}
 ANSWER = {"role": "assistant", "content": "Seven."}
@@ -54,8 +54,8 @@ def test_a_format_is_known_by_its_keys(row: dict[str, Any], form: str | None) ->
         (["a"], [("not_an_object", "")]),
         ("a", [("not_an_object", "")]),
         ({}, [("no_messages", "")]),
-        ({"text": "a"}, [("unsupported_format", "")]),
-        ({"prompt": "a", "chosen": "b", "rejected": "c"}, [("unsupported_format", "")]),
+        ({"text": " "}, [("not_text", "/text")]),
+        ({"text": ["a"]}, [("not_text", "/text")]),
         ({"prompt": "a", "completion": ""}, [("not_text", "/completion")]),
         ({"prompt": "a"}, [("not_text", "/completion")]),
         ({"messages": "hello"}, [("no_messages", "/messages")]),
@@ -78,21 +78,46 @@ def test_a_format_is_known_by_its_keys(row: dict[str, Any], form: str | None) ->
         ),
         (chat(QUESTION), [("no_answer", "/messages/0/role")]),
         (chat(QUESTION, ANSWER, QUESTION), [("no_answer", "/messages/2/role")]),
-        (chat(QUESTION, ANSWER | {"weight": 0}), [("unsupported_weight", "/messages/1/weight")]),
+        (chat(QUESTION, ANSWER | {"weight": 0}), [("nothing_trained", "/messages")]),
+        (chat(QUESTION, ANSWER | {"weight": 2}), [("unsupported_weight", "/messages/1/weight")]),
+        (chat(QUESTION, ANSWER | {"weight": True}), [("unsupported_weight", "/messages/1/weight")]),
+        (chat(QUESTION | {"weight": 0}, ANSWER), [("unsupported_weight", "/messages/0/weight")]),
+        (chat(QUESTION, {"role": "function", "content": "a"}, ANSWER), [("bad_role", "/messages/1/role")]),
         (
-            chat(QUESTION, {"role": "tool", "content": "a"}, ANSWER),
-            [("unsupported_tools", "/messages/1/role")],
+            chat(QUESTION, ANSWER | {"function_call": {}}) | {"functions": []},
+            [("unsupported_tools", "/functions"), ("unsupported_tools", "/messages/1/function_call")],
         ),
-        (
-            chat(QUESTION, {"role": "assistant", "content": None, "tool_calls": []}),
-            [("unsupported_tools", "/messages/1/tool_calls")],
-        ),
-        (chat(QUESTION, ANSWER) | {"tools": []}, [("unsupported_tools", "/tools")]),
     ],
 )
 def test_each_fault_has_a_code_and_points_at_its_place(row: Any, expected: list[tuple[str, str]]) -> None:
     assert codes(row) == expected
     assert read_row(row)[0] is None
+
+
+def test_an_answer_with_the_weight_0_is_read_and_not_trained() -> None:
+    row, _, faults = read_row(chat(QUESTION, ANSWER | {"weight": 0}, QUESTION, ANSWER | {"weight": 1}))
+    assert (row, faults) == (Row((QUESTION, ANSWER, QUESTION, ANSWER), untrained=(1,)), [])
+
+
+def test_a_text_is_trained_as_it_stands() -> None:
+    assert read_row({"text": "Seven. "}) == (Text("Seven. "), "text", [])
+
+
+@pytest.mark.parametrize(
+    ("form", "method", "expected"),
+    [
+        ("chat", "supervised", True),
+        ("prompt_completion", "supervised", True),
+        ("text", "supervised", True),
+        ("preference", "supervised", False),
+        ("preference", "dpo", True),
+        ("chat", "dpo", False),
+        ("chat", "unheard_of", False),
+        (None, "supervised", False),
+    ],
+)
+def test_each_method_takes_its_formats(form: str | None, method: str, expected: bool) -> None:
+    assert fits(form, method) is expected
 
 
 def test_every_fault_of_a_row_is_told_and_not_only_the_first() -> None:
@@ -125,3 +150,13 @@ def test_a_pointer_escapes_what_json_pointers_escape() -> None:
 def test_what_is_shown_of_a_value_is_cut() -> None:
     (fault,) = read_row(chat({"role": "x" * 10_000, "content": "a"}, ANSWER))[2]
     assert len(fault.message) < 80
+
+
+def test_a_row_of_faults_without_end_is_told_as_that() -> None:
+    faults = read_row(chat(*[1] * 20_000))[2]
+    assert (len(faults), faults[-1].code) == (10_001, "more_faults")
+
+
+def test_a_pointer_keeps_only_the_beginning_of_an_endless_key() -> None:
+    (fault,) = read_row(chat(QUESTION, ANSWER | {"x" * 10_000: 1}))[2]
+    assert len(fault.pointer) < 100

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from app.datasets.formats import Row
+from app.datasets.formats import Pair, Row, Text
 from app.datasets.statistics import Counter, Spread
 
 
@@ -48,3 +48,15 @@ def test_rows_are_counted_by_messages_roles_and_characters() -> None:
     statistics = counter.statistics(bytes=9, duplicate_rows=0)
     assert statistics.roles == {"assistant": 1, "user": 1}
     assert (statistics.characters, statistics.messages, statistics.bytes) == (5, 2, 9)
+
+
+def test_texts_pairs_and_calls_are_counted_as_well() -> None:
+    counter = Counter()
+    asked, said = {"role": "user", "content": "ab"}, {"role": "assistant", "content": "c"}
+    assert counter.add(Text("abcd")) == 4
+    assert counter.add(Pair((asked,), (said,), (said,))) == 4
+    assert counter.add(Row((asked, said | {"tool_calls": [{}, {}]}), ({},))) == 3
+    statistics = counter.statistics(bytes=1, duplicate_rows=0)
+    assert (statistics.characters, statistics.messages, statistics.rows) == (11, 5, 3)
+    assert statistics.roles == {"assistant": 3, "user": 2}
+    assert (statistics.tool_calls, statistics.rows_with_tools) == (2, 1)

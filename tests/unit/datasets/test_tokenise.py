@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
+import jinja2
 import pytest
 
-from app.datasets.formats import Row
+from app.datasets.formats import Row, Text
 from app.datasets.tokenise import (
     IGNORED,
     SpecialTokenInText,
@@ -29,13 +31,25 @@ class Letters:
         self._template = template
 
     def apply_chat_template(self, conversation: Any, **options: Any) -> list[int]:
-        text = "".join(f"<{one['role']}\n{one['content']}>\n" for one in conversation)
+        if self._template == "strict" and any(one["role"] == "tool" for one in conversation):
+            raise jinja2.TemplateError("no tools here")
+        text = "".join(self._turn(one) for one in conversation)
+        if self._template == "tools" and options.get("tools"):
+            text = f"<tools\n{json.dumps(options['tools'])}>\n{text}"
         if options["add_generation_prompt"]:
             text += "<assistant\n"
         if self._template == "counting":
             text = f"{len(conversation)}:{text}"
         if self._template == "endless":
             text = text.replace(">", "")
+        return self.encode(text)
+
+    def _turn(self, message: Any) -> str:
+        shows = self._template == "tools" and "tool_calls" in message
+        called = json.dumps(message["tool_calls"]) if shows else ""
+        return f"<{message['role']}\n{message['content']}{called}>\n"
+
+    def encode(self, text: str, **options: Any) -> list[int]:
         return [{"<": START, ">": END}.get(letter, ord(letter)) for letter in text]
 
 
@@ -108,6 +122,54 @@ def test_a_template_without_an_end_of_turn_is_refused() -> None:
 def test_a_special_token_in_a_text_is_refused_where_it_stands() -> None:
     with pytest.raises(SpecialTokenInText, match="/messages/0/content holds >"):
         tokenise(row(("user", "a > b"), ("assistant", "yes")), Letters(), LONG)
+
+
+TOOL = {"type": "function", "function": {"name": "look"}}
+CALL = {"id": "a", "type": "function", "function": {"name": "look", "arguments": {}}}
+CALLING = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+ASKED, SAID = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+FOUND = {"role": "tool", "content": "c", "tool_call_id": "a"}
+
+
+def test_calls_are_trained_as_answers_are_and_tools_only_read() -> None:
+    tokens = tokenise(Row((ASKED, CALLING, FOUND, SAID), (TOOL,)), Letters("tools"), LONG)
+    assert trained_text(tokens).replace(".", "") == json.dumps([CALL]) + ">b>"
+    assert "look" in "".join(map(chr, tokens.input_ids[: tokens.labels.index(ord("["))]))
+
+
+def test_a_template_that_would_lose_tools_or_calls_is_refused() -> None:
+    for row in (Row((ASKED, SAID), (TOOL,)), Row((ASKED, CALLING))):
+        assert tokenise(row, Letters("tools"), LONG).trainable > 0
+        with pytest.raises(TemplateError, match="has no place for `tool"):
+            tokenise(row, Letters(), LONG)
+
+
+def test_a_template_that_raises_is_told_as_a_fault_of_the_row() -> None:
+    with pytest.raises(TemplateError, match="refuses the row: no tools here"):
+        tokenise(Row((ASKED, FOUND, SAID)), Letters("strict"), LONG)
+
+
+def test_a_special_token_among_tools_is_refused() -> None:
+    sneaky = {"type": "function", "function": {"name": "look", "description": "a>b"}}
+    with pytest.raises(SpecialTokenInText, match="/tools holds >"):
+        tokenise(Row((ASKED, SAID), (sneaky,)), Letters("tools"), LONG)
+
+
+def test_an_answer_that_is_not_to_be_trained_is_only_read() -> None:
+    chat = row(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))
+    tokens = tokenise(Row(chat.messages, untrained=(1,)), Letters(), LONG)
+    assert tokens.input_ids == tokenise(chat, Letters(), LONG).input_ids
+    assert trained_text(tokens).replace(".", "") == "d>"
+
+
+def test_a_text_is_trained_whole_but_for_its_first_token_and_ended() -> None:
+    tokens = tokenise(Text("abc"), Letters(), LONG)
+    assert (trained_text(tokens), tokens.trainable) == (".bc>", 3)
+    assert tokens.input_ids == [*map(ord, "abc"), END]
+    cut = tokenise(Text("abc"), Letters(), 2)
+    assert (trained_text(cut), cut.cut, cut.cut_trainable) == (".b", 2, 2)
+    with pytest.raises(SpecialTokenInText, match="/text holds >"):
+        tokenise(Text("a>b"), Letters(), LONG)
 
 
 def test_the_hash_of_labels_is_that_of_their_bytes() -> None:

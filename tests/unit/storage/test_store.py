@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,41 @@ async def test_a_store_that_answers_says_nothing_and_one_that_does_not_raises(
     folder.write_text("a file where the folder was")
     with pytest.raises(StorageError):
         await store.answers()
+
+
+async def test_a_range_is_read_and_what_lies_under_a_prefix_is_listed(store: Store) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    for key in ("files/a/1", "files/b", "filesystem/c"):
+        await store.put_bytes(key, b"0123456789")
+    assert await store.get_range("files/b", 3, 6) == b"345"
+    assert await store.get_range("files/b", 6, 6) == b""
+    with pytest.raises(ObjectMissing):
+        await store.get_range("files/none", 0, 1)
+    listed = {one.key: one async for one in store.listed("files")}
+    assert set(listed) == {"files/a/1", "files/b"}
+    assert (listed["files/b"].bytes, listed["files/b"].modified > before) == (10, True)
+    assert [one async for one in store.listed("nothing")] == []
+
+
+async def test_what_a_killed_process_left_half_written_is_freed_once_it_is_old(
+    store: Store, folder: Path
+) -> None:
+    writing = (
+        "import asyncio, os, sys\n"
+        "from app.storage.store import Store\n"
+        "async def chunks():\n"
+        "    for _ in range(40): yield bytes(2**20)\n"
+        "    os._exit(9)\n"
+        f"asyncio.run(Store('file://{folder}').put('files/a', chunks()))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", writing]).returncode == 9
+    [left] = kept(folder)
+    assert left != "files/a"
+    assert [one async for one in store.listed("files")] == []
+    now = datetime.now(UTC)
+    assert await store.free_unfinished("files", now - timedelta(hours=1)) == 0
+    assert await store.free_unfinished("files", now + timedelta(hours=1)) == 1
+    assert kept(folder) == []
 
 
 @pytest.fixture

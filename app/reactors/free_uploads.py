@@ -1,0 +1,156 @@
+"""Bytes that no file will ever have: parts of ended uploads, and what broken-off requests left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import structlog
+from msgspec import Struct
+
+from app.domain.files import FILES
+from app.log import topics
+from app.log.port import Log, Partition, all_partitions, ends_of
+from app.reactors.following import (
+    LARGEST_BATCH,
+    PASSING,
+    POLL_SECONDS,
+    interrupted,
+    paused,
+    tables_made,
+)
+from app.storage import keys
+from app.storage.store import Store
+
+REACTOR = "free_uploads"
+AT_A_TIME = 100
+SHOWN_WITHIN = 60
+
+EXPIRE = """
+UPDATE ops.uploads SET status = 'expired' WHERE status = 'pending' AND expires_at <= clock_timestamp()
+"""
+ENDED = """
+SELECT p.id, p.key FROM ops.upload_parts p JOIN ops.uploads u ON u.id = p.upload_id
+WHERE u.status <> 'pending' LIMIT $1
+"""
+FREED = "DELETE FROM ops.upload_parts WHERE id = $1"
+FORGET = """
+DELETE FROM ops.uploads u WHERE expires_at <= clock_timestamp() - make_interval(secs => $1)
+AND NOT EXISTS (SELECT FROM ops.upload_parts p WHERE p.upload_id = u.id)
+"""
+READ = "SELECT topic, partition, next_offset FROM read.checkpoints WHERE topic = $1"
+NOBODYS_FILES = """
+SELECT key FROM unnest($1::text[], $2::text[]) AS stored (key, id)
+WHERE NOT EXISTS (SELECT FROM read.files f WHERE f.id = stored.id AND f.state ->> 'key' = stored.key)
+AND NOT EXISTS (SELECT FROM ops.uploads u WHERE u.file_id = stored.id AND u.key = stored.key)
+"""
+NOBODYS_PARTS = """
+SELECT key FROM unnest($1::text[], $2::text[]) AS stored (key, id)
+WHERE NOT EXISTS (SELECT FROM ops.upload_parts p WHERE p.upload_id = stored.id AND p.key = stored.key)
+"""
+
+logger = structlog.get_logger("reactor")
+
+
+class Patience(Struct, frozen=True):
+    """Seconds: between two looks at ended uploads, and at the store; until what nobody has is freed.
+
+    A command that names bytes may wait for its handler as long as the log keeps commands, 7 days: younger
+    bytes are never freed. An ended upload can be asked for as long as `remembered`.
+    """
+
+    ended: float = 30.0
+    store: float = 6 * 3600.0
+    age: float = 8 * 86400.0
+    remembered: float = 30 * 86400.0
+
+
+async def serve(
+    log: Log, pool: asyncpg.Pool, store: Store, stop: asyncio.Event, *, patience: Patience | None = None
+) -> None:
+    """Free them until `stop`. Two that free the same bytes free them once."""
+    patience = patience or Patience()
+
+    async def ended() -> None:
+        await _free_ended(pool, store, patience.remembered)
+
+    async def nobodys() -> None:
+        await _free_nobodys(log, pool, store, patience.age)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_again(ended, patience.ended, stop))
+        if await tables_made(pool, REACTOR, ["read.files", "read.checkpoints"], stop):
+            tasks.create_task(_again(nobodys, patience.store, stop))
+
+
+async def _again(work: Callable[[], Awaitable[None]], seconds: float, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            await work()
+        except PASSING as error:
+            await interrupted(REACTOR, error, stop)
+        await paused(seconds, stop)
+
+
+async def _free_ended(pool: asyncpg.Pool, store: Store, remembered: float) -> None:
+    """Free the parts of uploads that are complete, cancelled or expired."""
+    await pool.execute(EXPIRE)
+    while parts := await pool.fetch(ENDED, AT_A_TIME):
+        for part in parts:
+            await store.delete(part["key"])
+            await pool.execute(FREED, part["id"])
+    await pool.execute(FORGET, remembered)
+
+
+async def _free_nobodys(log: Log, pool: asyncpg.Pool, store: Store, age: float) -> None:
+    """Free old bytes that no event and no upload names."""
+    before = datetime.now(UTC) - timedelta(seconds=age)
+    for prefix, nobodys in ((keys.FILES, NOBODYS_FILES), (keys.UPLOADS, NOBODYS_PARTS)):
+        if not await _caught_up(log, pool):
+            return  # what the read model does not show yet may be somebody's
+        old: list[tuple[str, str]] = []
+        async for found in store.listed(prefix):
+            owner = keys.owner_of(found.key)
+            if owner is not None and found.modified < before:
+                old.append((found.key, owner))
+            if len(old) == AT_A_TIME:
+                await _free(pool, store, nobodys, old)
+                old = []
+        await _free(pool, store, nobodys, old)
+        if freed := await store.free_unfinished(prefix, before):
+            logger.info("unfinished_writes_freed", prefix=prefix, count=freed)
+
+
+async def _free(pool: asyncpg.Pool, store: Store, nobodys: str, old: list[tuple[str, str]]) -> None:
+    for row in await pool.fetch(nobodys, [key for key, _ in old], [owner for _, owner in old]):
+        await store.delete(row["key"])
+        logger.info("nobodys_bytes_freed", key=row["key"])
+
+
+async def _caught_up(log: Log, pool: asyncpg.Pool) -> bool:
+    """Whether the read model shows, within a minute, every event of files that is on the log now."""
+    partitions = await all_partitions(log, topics.events(FILES.stream))
+    shown = await _shown(pool)
+    wanted = {partition: shown.get(partition, 0) for partition in partitions}
+    ends = await ends_of(log, partitions)
+    reader = await log.reader(dict(wanted), follows=False)
+    try:
+        for partition, end in ends.items():
+            while await reader.position(partition) < end:  # the marker of a transaction is no record
+                for record in await reader.fetch(LARGEST_BATCH, POLL_SECONDS):
+                    wanted[record.partition] = record.offset + 1
+    finally:
+        await reader.close()
+    for _ in range(SHOWN_WITHIN):
+        shown = await _shown(pool)
+        if all(shown.get(partition, 0) >= offset for partition, offset in wanted.items()):
+            return True
+        await asyncio.sleep(1)
+    return False
+
+
+async def _shown(pool: asyncpg.Pool) -> dict[Partition, int]:
+    rows = await pool.fetch(READ, topics.events(FILES.stream))
+    return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}

@@ -1,0 +1,49 @@
+"""Where in the store the things of a file lie."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+FILES = "files"
+UPLOADS = "uploads"
+
+
+def file_place(id: str, copy: str) -> str:
+    """One upload's bytes; `copy` tells it from other uploads of the same file."""
+    return f"{FILES}/{id}/{copy}"
+
+
+def part_place(upload_id: str, part_id: str, copy: str) -> str:
+    """One part of a resumable upload."""
+    return f"{UPLOADS}/{upload_id}/{part_id}/{copy}"
+
+
+def owner_of(key: str) -> str | None:
+    """The id of the file or upload whose bytes lie at `key`; None when it holds something else."""
+    parts = PurePosixPath(key).parts
+    return parts[1] if len(parts) > 2 else None
+
+
+def check_key(id: str) -> str:
+    """The report of a file's check."""
+    return f"{FILES}/{id}.check.json"
+
+
+def faults_key(id: str) -> str:
+    """All faults that the check found, when the report has not all of them."""
+    return f"{FILES}/{id}.faults.jsonl"
+
+
+def warnings_key(id: str) -> str:
+    """All warnings, likewise."""
+    return f"{FILES}/{id}.warnings.jsonl"
+
+
+def digests_key(id: str) -> str:
+    """The digests of a sound file's rows."""
+    return f"{FILES}/{id}.rows.digests"
+
+
+def found_keys(id: str) -> tuple[str, ...]:
+    """Everything that the check of a file leaves in the store."""
+    return (check_key(id), faults_key(id), warnings_key(id), digests_key(id))
