@@ -109,10 +109,10 @@ async def _serve(
             )
         url = f"http://{settings.host}:{port}"
         secret = settings.installation_key or ensure_installation_key(folder.installation_key)
-        environment = _environment(settings, servers, port, secret)
+        environment = _environment(settings, servers, port)
         on_progress("starting the roles")
         roles = [
-            asyncio.create_task(_keep_running(name, names, environment), name=name)
+            asyncio.create_task(_keep_running(name, names, environment | _secrets(name, secret)), name=name)
             for name, names in PROCESSES.items()
         ]
         died = asyncio.create_task(deaths.get())
@@ -132,7 +132,7 @@ async def _serve(
             await asyncio.gather(*roles, starting, return_exceptions=True)
 
 
-def _environment(settings: Settings, servers: Servers, port: int, installation_key: str) -> dict[str, str]:
+def _environment(settings: Settings, servers: Servers, port: int) -> dict[str, str]:
     objects = settings.data_dir.expanduser().resolve() / "objects"
     return dict(os.environ) | {
         "TUNESMITH_KAFKA": servers.kafka,
@@ -142,10 +142,14 @@ def _environment(settings: Settings, servers: Servers, port: int, installation_k
         "TUNESMITH_CACHE_DIR": str(settings.cache_dir),
         "TUNESMITH_HOST": settings.host,
         "TUNESMITH_PORT": str(port),
-        "TUNESMITH_INSTALLATION_KEY": installation_key,
         "TUNESMITH_LOG_LEVEL": settings.log_level,
         "TUNESMITH_DRAIN_SECONDS": str(settings.drain_seconds),
     }
+
+
+def _secrets(process: str, installation_key: str) -> dict[str, str]:
+    """What only the processes are told that sign: a trainer loads other people's files."""
+    return {"TUNESMITH_INSTALLATION_KEY": "" if process == "trainer-worker" else installation_key}
 
 
 async def _keep_running(name: str, roles: tuple[str, ...], environment: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -46,6 +46,7 @@ class Receiver:
         self.got: list[Got] = []
         self.port = 0
         self.respond: Respond = self.ok
+        self._serving: set[asyncio.Task[Any]] = set()
 
     @property
     def url(self) -> str:
@@ -77,6 +78,8 @@ class Receiver:
         return self.got
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            self._serving.add(task)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
             headers = {
@@ -90,7 +93,16 @@ class Receiver:
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
+            self._serving.discard(asyncio.current_task())
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def end(self) -> None:
+        """Hang up on whoever is still answered."""
+        for task in [*self._serving]:
+            task.cancel()
+        await asyncio.gather(*[*self._serving], return_exceptions=True)
 
 
 @asynccontextmanager
@@ -103,3 +115,4 @@ async def receiving() -> AsyncIterator[Receiver]:
         yield receiver
     finally:
         server.close()
+        await receiver.end()

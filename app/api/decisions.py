@@ -20,6 +20,7 @@ STATUSES = {
     "conflict": 409,
     "account_exists": 409,
     "too_many_keys": 409,
+    "too_many_webhooks": 409,
     "too_large": 413,
     "internal_error": 500,
 }

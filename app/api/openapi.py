@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from app.api.schemas.errors import ErrorBody
 from app.api.schemas.form import FORMS
+from app.webhooks.payloads import WebhookPayload
 
 REF = "#/components/schemas/{name}"
 IDEMPOTENCY_KEY = {
@@ -31,10 +32,46 @@ BYTES = {"type": "string", "format": "binary"}
 WAIT = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
 
 
+WEBHOOK = {
+    "operationId": "receiveWebhook",
+    "summary": "What a webhook's url is sent.",
+    "description": "Signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: verify it by the "
+    "endpoint's secret first. It may come twice, with the same `webhook-id`, and in any order.",
+    "parameters": [
+        {
+            "name": name,
+            "in": "header",
+            "required": True,
+            "description": description,
+            "schema": {"type": "string"},
+        }
+        for name, description in (
+            ("webhook-id", "The same for the same event, however often it is sent."),
+            ("webhook-timestamp", "When this request was sent, in Unix seconds."),
+            (
+                "webhook-signature",
+                "`v1,` and the signature in base64; after a rotation two of them, by a space.",
+            ),
+        )
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": REF.format(name="WebhookPayload")}}},
+    },
+    "responses": {
+        "2XX": {"description": "It was received."},
+        "410": {"description": "Nothing more is wanted: the endpoint is turned off."},
+        "default": {"description": "It is sent again later, for three days."},
+    },
+    "tags": ["webhooks"],
+    "security": [],
+}
+
+
 def document(app: Litestar) -> dict[str, Any]:
     """The whole document, as JSON takes it."""
     made: dict[str, Any] = app.openapi_schema.to_schema()
-    kinds: list[Any] = [ErrorBody]
+    kinds: list[Any] = [ErrorBody, WebhookPayload]
     statuses: set[int] = set()
     for path, method, handler in _operations(app):
         operation = made["paths"][path][method]
@@ -42,6 +79,7 @@ def document(app: Litestar) -> dict[str, Any]:
         statuses |= _statuses(path, method, handler)
         _complete(operation, path, method, handler)
     _link(made["paths"])
+    made["webhooks"] = {"event": {"post": WEBHOOK}}
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
     made["components"] = {
         # Through JSON, which turns defaults that are tuples into lists.

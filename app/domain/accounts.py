@@ -157,7 +157,7 @@ class Key(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """An account, every valid key it has and the latest of the others, and the webhooks it has."""
+    """An account, its webhooks, every valid key it has, and the latest of those that are valid no more."""
 
     id: str
     name: str

@@ -13,13 +13,12 @@ MOST_ENDPOINTS = 16
 
 
 class AddWebhook(Struct, frozen=True):
-    """Tell `url` of events of these types. `request_hash` is the digest of the client's request, in hex."""
+    """Tell `url` of events of these types from now on."""
 
     webhook_id: str
     url: str
     types: tuple[str, ...]
     description: str = ""
-    request_hash: str = ""
 
 
 class UpdateWebhook(Struct, frozen=True):
@@ -34,11 +33,10 @@ class UpdateWebhook(Struct, frozen=True):
 
 
 class RotateWebhookSecret(Struct, frozen=True):
-    """Sign with a new secret, and for `keep_seconds` with the old one as well; `request` tells a repeat."""
+    """Sign with a new secret, and for `keep_seconds` with the old one as well."""
 
     webhook_id: str
     keep_seconds: int = 0
-    request: str = ""
 
 
 class RemoveWebhook(Struct, frozen=True):
@@ -54,7 +52,6 @@ class WebhookAdded(Struct, frozen=True):
     url: str
     types: tuple[str, ...]
     description: str
-    request_hash: str = ""
 
 
 class WebhookUpdated(Struct, frozen=True):
@@ -74,7 +71,6 @@ class WebhookSecretRotated(Struct, frozen=True):
     webhook_id: str
     generation: int
     previous_until: datetime | None = None
-    request: str = ""
 
 
 class WebhookRemoved(Struct, frozen=True):
@@ -91,12 +87,10 @@ class Webhook(Struct, frozen=True):
     types: tuple[str, ...]
     description: str
     created_at: datetime
-    request_hash: str = ""
     enabled: bool = True
     disabled_reason: str | None = None
     generation: int = 1
     previous_until: datetime | None = None
-    last_rotation: str = ""
 
 
 Command = AddWebhook | UpdateWebhook | RotateWebhookSecret | RemoveWebhook
@@ -115,27 +109,21 @@ def decide(held: tuple[Webhook, ...], command: Command, context: Context) -> Acc
     match command:
         case UpdateWebhook():
             return _update(found, command)
-        case RotateWebhookSecret(request=request):
-            if request and request == found.last_rotation:
-                return Accepted()
+        case RotateWebhookSecret():
             until = context.at + timedelta(seconds=command.keep_seconds) if command.keep_seconds else None
-            return Accepted((WebhookSecretRotated(found.id, found.generation + 1, until, request),))
+            return Accepted((WebhookSecretRotated(found.id, found.generation + 1, until),))
         case RemoveWebhook():
             return Accepted((WebhookRemoved(found.id),))
 
 
 def _add(held: tuple[Webhook, ...], found: Webhook | None, command: AddWebhook) -> Accepted | Rejection:
     if found is not None:
-        if found.request_hash == command.request_hash:
-            return Accepted()
-        return Rejection("idempotency_conflict", "this Idempotency-Key was used before, for another request")
+        return Accepted()
     if len(held) >= MOST_ENDPOINTS:
         return Rejection(
             "too_many_webhooks", f"an account may have {MOST_ENDPOINTS} webhooks; delete one first"
         )
-    added = WebhookAdded(
-        command.webhook_id, command.url, command.types, command.description, command.request_hash
-    )
+    added = WebhookAdded(command.webhook_id, command.url, command.types, command.description)
     return Accepted((added,))
 
 
@@ -157,9 +145,7 @@ def evolve(held: tuple[Webhook, ...], event: Event, recorded: Recorded) -> tuple
     """The account's endpoints after `event`."""
     match event:
         case WebhookAdded():
-            added = Webhook(
-                event.webhook_id, event.url, event.types, event.description, recorded.at, event.request_hash
-            )
+            added = Webhook(event.webhook_id, event.url, event.types, event.description, recorded.at)
             return (*held, added)
         case WebhookUpdated():
             return tuple(_changed(one, event) if one.id == event.webhook_id else one for one in held)
@@ -181,12 +167,7 @@ def _changed(webhook: Webhook, event: WebhookUpdated) -> Webhook:
 
 
 def _rotated(webhook: Webhook, event: WebhookSecretRotated) -> Webhook:
-    return replace(
-        webhook,
-        generation=event.generation,
-        previous_until=event.previous_until,
-        last_rotation=event.request,
-    )
+    return replace(webhook, generation=event.generation, previous_until=event.previous_until)
 
 
 def webhook_of(held: tuple[Webhook, ...], id: str) -> Webhook | None:

@@ -101,6 +101,7 @@ class Sending(Struct, frozen=True, kw_only=True):
     schedule: Schedule = THREE_DAYS
     answered_within: float = ANSWERED_WITHIN
     taken_for: float = 60.0
+    looks_every: float = POLL_SECONDS
     at_a_time: int = 64
     at_a_time_each: int = 4
     resolve: Resolve = resolve
@@ -131,7 +132,7 @@ async def send_queued(
             told = asyncio.create_task(news.wait())
             await asyncio.wait(
                 [stopped, told, *sender.under_way],
-                timeout=POLL_SECONDS,
+                timeout=sending.looks_every,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             told.cancel()
@@ -157,7 +158,7 @@ class _Sender:
         free = self._sending.at_a_time - len(self.under_way)
         if free <= 0:
             return
-        if (now := asyncio.get_running_loop().time()) - self._stopped_at >= POLL_SECONDS:
+        if (now := asyncio.get_running_loop().time()) - self._stopped_at >= self._sending.looks_every:
             await self._pool.execute(STOP)
             self._stopped_at = now
         busy = Counter(self.under_way.values())

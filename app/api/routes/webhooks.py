@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -14,9 +13,8 @@ from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, QueryParameter
 
 from app.api import replaying
-from app.api.decisions import decided
+from app.api.decisions import decided, made_id
 from app.api.errors import RETRY_AFTER_SECONDS, ApiError, invalid, missing
-from app.api.idempotency import idempotency_key
 from app.api.requests import After, Limit, json_object, optional_object, read_fields
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.pages import Deleted, Page, page
@@ -126,21 +124,18 @@ async def create(request: Request[Any, Any, Any], session: Authenticated) -> Res
     longer intervals, for three days; 410 turns the endpoint off.
     """
     _installation_key(session)
-    body, body_hash = await json_object(request)
-    values, faults = read_fields(WebhookRequest, body)
+    values, faults = read_fields(WebhookRequest, (await json_object(request))[0])
     faults += await _faults(session, values)
     if faults:
         raise invalid(faults)
-    key = idempotency_key(request)
-    id = derive_id("wh", session.caller.account_id, key) if key else derive_id("wh", uuid4().hex)
+    id = made_id(session, "wh")
     command = AddWebhook(
         id,
         values["url"],
         tuple(dict.fromkeys(values.get("types", DEFAULT_TYPES))),
         values.get("description", ""),
-        body_hash,
     )
-    webhook, seen = await _changed(session, id, command, certain=key is not None)
+    webhook, seen = await _changed(session, id, command, certain=False)
     headers = {"location": f"/v1/webhooks.get/{id}"}
     return Response(_with_secret(session, webhook), status_code=201 if seen else 202, headers=headers)
 
@@ -222,14 +217,11 @@ async def rotate(
 ) -> Response[WebhookEndpoint]:
     """Sign with a new secret, shown in this answer; for `keep_seconds` with the old one as well."""
     await the_webhook(session, id)
-    body = await optional_object(request)
-    values, faults = read_fields(WebhookRotation, body)
+    values, faults = read_fields(WebhookRotation, await optional_object(request))
     if faults:
         raise invalid(faults)
-    key = idempotency_key(request)
-    told = hashlib.sha256(f"{key}\0{sorted(body.items())}".encode()).hexdigest()[:32] if key else ""
-    command = RotateWebhookSecret(id, values.get("keep_seconds", WebhookRotation().keep_seconds), told)
-    webhook, seen = await _changed(session, id, command, certain=key is not None)
+    command = RotateWebhookSecret(id, values.get("keep_seconds", WebhookRotation().keep_seconds))
+    webhook, seen = await _changed(session, id, command, certain=False)
     return Response(_with_secret(session, webhook), status_code=200 if seen else 202)
 
 

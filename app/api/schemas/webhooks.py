@@ -82,7 +82,11 @@ class WebhookEndpoint(Struct, frozen=True, kw_only=True):
         str | None, Meta(description="`gone`: it answered 410, so the service turned it off.")
     ] = None
     secret: Annotated[
-        str | UnsetType, Meta(description="What signs its requests; shown when it is made and rotated.")
+        str | UnsetType | None,
+        Meta(
+            description="What signs its requests; only creating and rotating tell it. Null where that "
+            "answer is repeated for the same Idempotency-Key."
+        ),
     ] = UNSET
 
 

@@ -305,13 +305,12 @@ class AccountLimitsSet(Resource):
 
 
 class WebhookAdded(Resource):
-    """An endpoint is told of events of these types; `request_hash` is the digest of the request."""
+    """An endpoint is told of events of these types."""
 
     webhook_id: str
     url: str
     types: list[str]
     description: str
-    request_hash: str
 
 
 class WebhookUpdated(Resource):
@@ -331,7 +330,6 @@ class WebhookSecretRotated(Resource):
     webhook_id: str
     generation: int
     previous_until: str | None
-    request: str
 
 
 class WebhookRemoved(Resource):

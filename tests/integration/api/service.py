@@ -143,7 +143,11 @@ async def running(
 
     Webhooks go out when it is told how to send them.
     """
-    usual = {"creates_per_minute": 0, "installation_key": INSTALLATION_KEY, "webhook_allow": LOOPBACK}
+    usual: dict[str, Any] = {
+        "creates_per_minute": 0,
+        "installation_key": INSTALLATION_KEY,
+        "webhook_allow": LOOPBACK,
+    }
     given = Settings(port=0, data_dir=folder, drain_seconds=5.0, **(usual | settings))
     store = Store(f"file://{folder}/objects")
     stop = asyncio.Event()

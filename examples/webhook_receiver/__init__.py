@@ -1,0 +1,1 @@
+"""A receiver of webhooks, with nothing but the standard library and the SDK."""
