@@ -17,6 +17,7 @@ from app.api.service import Service
 from app.catalogue.catalogue import CATALOGUE, Entry
 from app.catalogue.packaged import ModelError, ensure_model
 from app.datasets.measure import Measure, Request
+from app.datasets.sources import GZIP
 from app.domain.tunings import CreateTuning, FileRef
 from app.storage.store import ObjectMissing
 
@@ -147,8 +148,10 @@ async def _copied(service: Service, file: FileRef, path: Path, param: str) -> bo
 
 
 def _drop_last_line(path: Path) -> None:
-    """What was broken off in the middle is no row."""
+    """What was broken off in the middle is no row; of a packed file, `measure` knows itself."""
     with path.open("rb+") as file:
+        if file.read(len(GZIP)) == GZIP:
+            return
         end = file.seek(0, 2)
         while end > 0:
             start = max(0, end - 1024**2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -35,17 +36,24 @@ def smallest_change(
     options = {name: list(_options(name, hyperparameters, longest_row)) for name in CHANGEABLE}
     if shape_is_fixed:
         options |= {name: options[name][:1] for name in CHANGEABLE if name in SHAPE}
-    places = product(*(range(len(options[name])) for name in CHANGEABLE))
-    for chosen in sorted(places, key=_cost):
+
+    def fitting(chosen: tuple[int, ...]) -> dict[str, Any] | None:
         values = {name: options[name][at] for name, at in zip(CHANGEABLE, chosen, strict=True)}
         changed = {name: value for name, value in values.items() if value != getattr(hyperparameters, name)}
         if "rank" in changed:
             # The scale of the adapter stays as it is.
-            changed["alpha"] = hyperparameters.alpha * changed["rank"] / hyperparameters.rank
+            share = changed["rank"] / hyperparameters.rank
+            scale = math.sqrt(share) if hyperparameters.use_rslora else share
+            changed["alpha"] = round(hyperparameters.alpha * scale, 4)
         candidate = replace(hyperparameters, **changed)
-        if estimate(entry, candidate, method=method, longest_row=longest_row).total <= memory:
-            return changed
-    return None
+        needed = estimate(entry, candidate, method=method, longest_row=longest_row)
+        return changed if needed.total <= memory else None
+
+    counts = [len(options[name]) for name in CHANGEABLE]
+    if fitting(tuple(count - 1 for count in counts)) is None:  # the least that is possible
+        return None
+    places = sorted(product(*map(range, counts)), key=_cost)
+    return next(found for found in map(fitting, places) if found is not None)
 
 
 def _cost(chosen: tuple[int, ...]) -> tuple[int, int, tuple[int, ...]]:

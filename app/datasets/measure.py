@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from app.datasets.faults import RowFault
 from app.datasets.formats import Pair, Row, Text, read_row
 from app.datasets.lines import Line, read_lines
 from app.datasets.sources import open_source
@@ -68,6 +69,8 @@ class Finding(Struct, frozen=True):
 class Totals(Struct, frozen=True):
     """Counts over the rows that were measured; `lengths` are those of whole rows, in tokens.
 
+    A pair counts as a row of two sides, each of a length of its own.
+
     `tokens` are read and `trainable` of them learned; `cut` did not fit, `cut_trainable` of those would have
     been learned. `longest` is the longest row once it is cut.
     """
@@ -91,10 +94,14 @@ class Token(Struct, frozen=True):
 
 
 class Shown(Struct, frozen=True):
-    """A row as it is trained on. `cut` tokens at its end are left out; they say `cut_text`."""
+    """A row as it is trained on. `cut` tokens at its end are left out; they say `cut_text`.
+
+    Of a pair, `tokens` and what is cut are the better side's, `rejected` is the worse one.
+    """
 
     line: int
     tokens: tuple[Token, ...]
+    rejected: tuple[Token, ...] | None = None
     cut: int = 0
     cut_trainable: int = 0
     cut_text: str = ""
@@ -104,7 +111,8 @@ class Shown(Struct, frozen=True):
 class Measure(Struct, frozen=True, kw_only=True):
     """What was found. `findings` are the first hundred, `found` counts all of them by code.
 
-    `labels_hash` is there when every row was measured and can be trained on.
+    `labels_hash` is there when every row was measured and can be trained on; of a pair it takes the better
+    side, then the worse one.
     """
 
     training: Totals
@@ -137,23 +145,23 @@ class _Counts:
 
     def __init__(self) -> None:
         self._cut = self._cut_trainable = self._trainable = self._tokens = self._rows_cut = 0
-        self._longest = 0
+        self._longest = self._rows = 0
         self._whole = Spread()
 
     def add(self, sides: Sequence[Tokens]) -> None:
-        """Count one row: of a pair both sides, which are as long as the longer one."""
+        self._rows += 1
+        self._rows_cut += any(side.cut for side in sides)
         for side in sides:
             self._tokens += len(side.input_ids)
             self._trainable += side.trainable
             self._cut += side.cut
             self._cut_trainable += side.cut_trainable
             self._longest = max(self._longest, len(side.input_ids))
-        self._rows_cut += any(side.cut for side in sides)
-        self._whole.add(max(len(side.input_ids) + side.cut for side in sides))
+            self._whole.add(len(side.input_ids) + side.cut)
 
     def totals(self) -> Totals:
         return Totals(
-            rows=self._whole.count,
+            rows=self._rows,
             tokens=self._tokens,
             trainable=self._trainable,
             cut=self._cut,
@@ -188,8 +196,6 @@ class _Measuring:
                 continue
             with open_source(Path(path)) as source:
                 for line in read_lines(source):
-                    if not self._request.whole and line.fault and line.fault.code == "gzip_truncated":
-                        break  # where the copy ends, and not the file
                     if time.monotonic() > self._until and not self._still_to_show(part):
                         self.complete = False
                         break
@@ -201,46 +207,49 @@ class _Measuring:
         """Whether no row was shown yet; the first ones are worth a little more time."""
         return part == "training_file" and self._request.first > len(self.shown)
 
-    def _row(self, part: Part, line: Line) -> list[Tokens]:
-        """A line's tokens, of a pair those of both sides, if it has any; what is wrong with it is kept."""
-        if line.fault is not None and line.fault.warning:
-            return []
+    def _row(self, part: Part, line: Line) -> Sequence[Tokens]:
+        """The tokens of a line's row, a pair's of both sides; what is wrong with it is kept."""
+        if line.fault is not None and (line.fault.warning or self._broken_off(line.fault)):
+            return ()
         row, _, faults = read_row(line.value) if line.fault is None else (None, None, [line.fault])
         if row is None:
             fault = next(fault for fault in faults if not fault.warning)
             self._find(Finding(part, line.number, fault.code, fault.message, fault.fix))
-            self._show(part, line, None, None, fault.message)
-            return []
-        sides = [self._side(part, line, side) for side in (row.sides() if isinstance(row, Pair) else (row,))]
-        return [side for side in sides if side is not None]
-
-    def _side(self, part: Part, line: Line, row: Row | Text) -> Tokens | None:
+            self._show(part, line, fault=fault.message)
+            return ()
         limit = self._request.max_length
+        both = row.sides() if isinstance(row, Pair) else (row,)
         try:
-            tokens = tokenise(row, self._tokenizer, limit, self._request.train_on)
+            sides = [tokenise(side, self._tokenizer, limit, self._request.train_on) for side in both]
         except TemplateError as error:
             fix = "put the messages into the order that the model's template wants, or leave the row out"
             self._find(Finding(part, line.number, "template_error", str(error), fix))
-            self._show(part, line, None, None, str(error))
-            return None
+            self._show(part, line, fault=str(error))
+            return ()
         except SpecialTokenInText as error:
             fix = "remove it from the text, or write it in another way"
             self._find(Finding(part, line.number, "special_token", str(error), fix))
-            self._show(part, line, None, None, str(error))
-            return None
-        if tokens.trainable == 0:
+            self._show(part, line, fault=str(error))
+            return ()
+        whole = max(len(side.input_ids) + side.cut for side in sides)
+        if any(side.trainable == 0 for side in sides):
             message = f"nothing is left to train on once the row is cut to max_length {limit}"
-            fix = f"raise max_length to {len(tokens.input_ids) + tokens.cut}, or shorten or remove the row"
+            fix = f"raise max_length to {whole}, or shorten or remove the row"
             self._find(Finding(part, line.number, "no_trainable_tokens", message, fix))
-        elif tokens.cut:
+        elif (cut := sum(side.cut for side in sides)) > 0:
+            learned = sum(side.cut_trainable for side in sides)
             message = (
-                f"{tokens.cut} of {len(tokens.input_ids) + tokens.cut} tokens are cut at max_length {limit}, "
-                f"{tokens.cut_trainable} of them to be learned"
+                f"{cut} of {sum(len(side.input_ids) + side.cut for side in sides)} tokens are cut at "
+                f"max_length {limit}, {learned} of them to be learned"
             )
-            fix = f"raise max_length to {len(tokens.input_ids) + tokens.cut}, or shorten the row"
+            fix = f"raise max_length to {whole}, or shorten the row"
             self._find(Finding(part, line.number, "row_cut", message, fix, warning=True))
-        self._show(part, line, row, tokens, None)
-        return tokens
+        self._show(part, line, both, sides)
+        return sides
+
+    def _broken_off(self, fault: RowFault) -> bool:
+        """Whether a packed file only ends here because no more of it was copied."""
+        return not self._request.whole and fault.code == "gzip_truncated"
 
     def _find(self, finding: Finding) -> None:
         self.faults += not finding.warning
@@ -249,27 +258,42 @@ class _Measuring:
             self.findings.append(finding)
 
     def _show(
-        self, part: Part, line: Line, row: Row | Text | None, tokens: Tokens | None, fault: str | None
+        self,
+        part: Part,
+        line: Line,
+        rows: Sequence[Row | Text] = (),
+        sides: Sequence[Tokens] = (),
+        fault: str | None = None,
     ) -> None:
         asked = self._request
         wanted = line.number in asked.lines if asked.lines else len(self.shown) < asked.first
         if part != "training_file" or not wanted:
             return
-        if row is None or tokens is None:
+        if not sides:
             self.shown.append(Shown(line.number, (), fault=fault))
             return
-        if isinstance(row, Text):
-            pieces = self._tokenizer.text_pieces(row.text)
-        else:
+        pieces = [self._pieces(row) for row in rows]
+        told = [
+            tuple(
+                Token(id, text, label != IGNORED)
+                for (id, text), label in zip(each[: len(side.labels)], side.labels, strict=True)
+            )
+            for each, side in zip(pieces, sides, strict=True)
+        ]
+        first, kept = sides[0], len(sides[0].labels)
+        cut = "".join(text for _, text in pieces[0][kept : kept + first.cut])[:LONGEST_CUT_SHOWN]
+        rejected = told[1] if len(told) > 1 else None
+        self.shown.append(Shown(line.number, told[0], rejected, first.cut, first.cut_trainable, cut))
+
+    def _pieces(self, row: Row | Text) -> list[tuple[int, str]]:
+        """Every token of a row with its text, the one that ends a plain text too."""
+        if isinstance(row, Row):
             answers = [at for at, message in enumerate(row.messages) if message["role"] == "assistant"]
-            pieces = self._tokenizer.pieces(row.messages[: answers[-1] + 1], row.tools)
-        kept = len(tokens.input_ids)
-        told = tuple(
-            Token(id, text, label != IGNORED)
-            for (id, text), label in zip(pieces[:kept], tokens.labels, strict=True)
-        )
-        cut = "".join(text for _, text in pieces[kept : kept + tokens.cut])[:LONGEST_CUT_SHOWN]
-        self.shown.append(Shown(line.number, told, tokens.cut, tokens.cut_trainable, cut))
+            return self._tokenizer.pieces(row.messages[: answers[-1] + 1], row.tools)
+        pieces, end = self._tokenizer.text_pieces(row.text), self._tokenizer.eos_token_id
+        if end is not None and (not pieces or pieces[-1][0] != end):
+            pieces.append((end, self._tokenizer.eos_token))
+        return pieces
 
 
 def main() -> int:

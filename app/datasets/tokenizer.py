@@ -45,17 +45,18 @@ class ModelTokenizer:
         extra = [_text(token) for token in (listed.values() if isinstance(listed, dict) else listed)]
         self._named = named
         self.all_special_tokens: list[str] = list(dict.fromkeys([*named.values(), *extra]))
-        eos = named.get("eos_token")
-        self.eos_token_id: int | None = self._tokenizer.token_to_id(eos) if eos is not None else None
+        self.eos_token = named.get("eos_token", "")
+        self.eos_token_id: int | None = self._tokenizer.token_to_id(self.eos_token)
 
     def apply_chat_template(self, conversation: Any, **options: Any) -> list[int]:
         """The ids of a conversation; `options` may be `add_generation_prompt` and `tools`."""
         prompt, tools = options.get("add_generation_prompt", False), options.get("tools")
         return self.encode(self._rendered(conversation, tools, prompt=prompt), add_special_tokens=False)
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """The ids of a text, with what the tokenizer puts around one unless that is not wanted."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+    def encode(self, text: str, **options: Any) -> list[int]:
+        """The ids of a text, with what the tokenizer puts around one unless `add_special_tokens` is False."""
+        around = options.get("add_special_tokens", True)
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=around).ids
         return ids
 
     def pieces(self, conversation: Any, tools: Any = None) -> list[tuple[int, str]]:
@@ -63,15 +64,25 @@ class ModelTokenizer:
 
         A character that takes several tokens stands at the last of them.
         """
-        text = self._rendered(conversation, tools, prompt=False)
-        return _pieces(self._tokenizer.encode(text, add_special_tokens=False), text)
+        return self._pieces(self._rendered(conversation, tools, prompt=False), around=False)
 
     def text_pieces(self, text: str) -> list[tuple[int, str]]:
-        """The same for a plain text, with the token that ends it, which says nothing."""
-        pieces = _pieces(self._tokenizer.encode(text, add_special_tokens=True), text)
-        if self.eos_token_id is not None and (not pieces or pieces[-1][0] != self.eos_token_id):
-            pieces.append((self.eos_token_id, ""))
-        return pieces
+        """The same of a plain text, with what the tokenizer puts around one."""
+        return self._pieces(text, around=True)
+
+    def _pieces(self, text: str, *, around: bool) -> list[tuple[int, str]]:
+        encoded = self._tokenizer.encode(text, add_special_tokens=around)
+        found: list[tuple[int, str]] = []
+        end = len(text)
+        for id, (start, _), added in reversed(
+            list(zip(encoded.ids, encoded.offsets, encoded.special_tokens_mask, strict=True))
+        ):
+            if added and around:  # stands for nothing in the text
+                found.append((id, self._tokenizer.id_to_token(id) or ""))
+            else:
+                found.append((id, text[start:end]))
+                end = start
+        return found[::-1]
 
     def _rendered(self, conversation: Any, tools: Any, *, prompt: bool) -> str:
         """What the template writes. Raises `TemplateError`."""
@@ -85,12 +96,6 @@ class ModelTokenizer:
             )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
             raise TemplateError(f"the model's chat template refuses the conversation: {error}") from error
-
-
-def _pieces(encoded: Any, text: str) -> list[tuple[int, str]]:
-    starts = [start for start, _ in encoded.offsets]
-    ends = [*starts[1:], len(text)]
-    return [(id, text[at:end]) for id, at, end in zip(encoded.ids, starts, ends, strict=True)]
 
 
 def _template(folder: Path, config: dict[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from app.api.schemas.tunings import TuningRequest
-from app.datasets.measure import Measure, Totals
+from app.datasets.measure import Measure, Token, Totals
 from app.datasets.statistics import Lengths
 from app.domain.hyperparameters import Hyperparameters
 from app.domain.tunings import Method
@@ -143,7 +144,13 @@ class PreviewRow(Struct, frozen=True, kw_only=True):
     """A row as the model reads it."""
 
     line: int
-    tokens: Annotated[list[PreviewToken], Meta(description="Their texts together are the text.")]
+    tokens: Annotated[
+        list[PreviewToken],
+        Meta(description="Their texts together are the text; of a pair, the better answer's."),
+    ]
+    rejected: Annotated[
+        list[PreviewToken] | None, Meta(description="Of a pair, the worse answer's; else null.")
+    ]
     cut: Annotated[CutEnd | None, Meta(description="Null when all of it fits.")]
     fault: Annotated[str | None, Meta(description="Why it cannot be read; then there are no tokens.")]
 
@@ -205,7 +212,8 @@ def preview_rows(measure: Measure) -> list[PreviewRow]:
     return [
         PreviewRow(
             line=row.line,
-            tokens=[PreviewToken(token.id, token.text, token.trained) for token in row.tokens],
+            tokens=_token_views(row.tokens),
+            rejected=_token_views(row.rejected) if row.rejected is not None else None,
             cut=CutEnd(tokens=row.cut, trainable_tokens=row.cut_trainable, text=row.cut_text)
             if row.cut
             else None,
@@ -213,3 +221,7 @@ def preview_rows(measure: Measure) -> list[PreviewRow]:
         )
         for row in measure.shown
     ]
+
+
+def _token_views(tokens: Sequence[Token]) -> list[PreviewToken]:
+    return [PreviewToken(token.id, token.text, token.trained) for token in tokens]

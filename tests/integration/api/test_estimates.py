@@ -172,6 +172,18 @@ async def test_a_preview_shows_the_tokens_and_holds_the_tuning_to_them(
     assert bad["preview_hash"] is None
     assert "mend or remove" in bad["reason"]
 
+    pair = b'{"prompt": "1 + 1?", "chosen": "2", "rejected": "many"}\n'
+    pairs: dict[str, Any] = {"training_file": await uploaded(client, pair * 3), "method": "dpo"}
+    both = await asked(client, "preview", **pairs, first=1)
+    [row] = both["rows"]
+    learned = [
+        "".join(each["text"] for each in row[side] if each["trained"]) for side in ("tokens", "rejected")
+    ]
+    assert learned == ["2<|im_end|>", "many<|im_end|>"]
+    needed = await asked(client, "estimate", **pairs)
+    assert (needed["training"]["rows"], needed["hyperparameters"]["beta"]) == (3, 0.1)
+    assert (await asked(client, "create", 201, **pairs))["method"] == "dpo"
+
     job = await asked(client, "create", 201, **body, preview_hash=seen["preview_hash"])
     assert job["preview_hash"] == seen["preview_hash"]
     assert (await recorded(service, job["id"])).labels_hash == seen["preview_hash"]

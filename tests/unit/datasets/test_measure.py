@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -130,3 +131,42 @@ def test_it_runs_as_a_process_of_its_own_without_torch(folder: Path, tmp_path: P
     done = subprocess.run(command, input=msgspec.json.encode(broken), capture_output=True)
     assert done.returncode == 2
     assert b"cannot be read" in done.stderr
+
+
+def test_a_pair_is_one_row_of_two_sides(asked: Any) -> None:
+    prompt = [{"role": "user", "content": "1 + 1?"}]
+    sides = [[{"role": "assistant", "content": text}] for text in ("2", "it is perhaps 3")]
+    pair = json.dumps({"prompt": prompt, "chosen": sides[0], "rejected": sides[1]})
+    found = asked(pair, first=1)
+    assert (found.training.rows, found.training.lengths.smallest) == (1, found.training.longest - 4)
+    [shown] = found.shown
+    assert "".join(token.text for token in shown.tokens if token.trained) == "2<|im_end|>"
+    assert "".join(token.text for token in shown.rejected if token.trained) == "it is perhaps 3<|im_end|>"
+    assert found.labels_hash is not None
+    assert asked(pair, max_length=found.training.longest - 1).found == {"row_cut": 1}
+    assert asked(pair, max_length=20).found == {"no_trainable_tokens": 1}
+
+
+def test_a_text_is_trained_as_it_stands_and_ends(asked: Any) -> None:
+    found = asked(json.dumps({"text": "Once upon a time 🎉"}), first=1)
+    [shown] = found.shown
+    assert "".join(token.text for token in shown.tokens) == "Once upon a time 🎉<|im_end|>"
+    assert [token.trained for token in shown.tokens] == [False] + [True] * (len(shown.tokens) - 1)
+
+
+def test_tools_that_the_models_template_would_lose_are_told(asked: Any) -> None:
+    row = json.loads(chat("1 + 1?", "2")) | {"tools": [{"type": "function", "function": {"name": "add"}}]}
+    [finding] = asked(json.dumps(row)).findings
+    assert (finding.code, "no place for `tools`" in finding.message) == ("template_error", True)
+
+
+def test_a_packed_file_is_read_as_the_same_unpacked(asked: Any, tmp_path: Path) -> None:
+    rows = [chat(f"{number} + 1?", str(number + 1)) for number in range(500)]
+    plain = asked(*rows)
+    packed = tmp_path / "train.jsonl.gz"
+    packed.write_bytes(gzip.compress(("\n".join(rows) + "\n").encode()))
+    assert asked(training_file=str(packed)) == plain
+    packed.write_bytes(packed.read_bytes()[:2000])
+    part = asked(training_file=str(packed), whole=False)
+    assert 0 < part.training.rows < 500
+    assert (part.complete, part.findings) == (False, ())
