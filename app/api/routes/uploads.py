@@ -38,7 +38,7 @@ from app.storage.keys import part_place
     body=UploadRequest,
     errors=(429,),
 )
-async def create(request: Request[Any, Any, Any], session: Authenticated) -> UploadObject:
+async def create(request: Request[Any, Any, Any], session: Authenticated) -> Response[UploadObject]:
     """Announce a large file, to be sent in parts within 24 hours."""
     body, body_hash = await json_object(request)
     values, faults = read_fields(UploadRequest, body)
@@ -46,7 +46,8 @@ async def create(request: Request[Any, Any, Any], session: Authenticated) -> Upl
         raise invalid(faults)
     asked = UploadRequest(**values)
     upload = await resumable.announce(session, asked, body_hash, idempotency_key(request))
-    return upload_view(upload, await resumable.parts_of(session, upload["id"]))
+    view = upload_view(upload, await resumable.parts_of(session, upload["id"]))
+    return Response(view, status_code=201, headers={"location": f"/v1/uploads/{view.id}"})
 
 
 @post(
@@ -55,6 +56,7 @@ async def create(request: Request[Any, Any, Any], session: Authenticated) -> Upl
     status_code=201,
     scope="write",
     body=PartForm,
+    audit=False,
 )
 async def add_part(request: Request[Any, Any, Any], session: Authenticated, id: FromPath[str]) -> UploadPart:
     """Send a part of at most 64 MiB, at any time and in any order; `complete` names the order."""
@@ -91,6 +93,7 @@ async def complete(
 
     The file is checked as any upload is; its `status` is `uploaded` when that takes longer than 10 s.
     """
+    await resumable.the_upload(session, id)  # whoever may not see it hears nothing of its body's faults
     body, _ = await json_object(request)
     values, faults = read_fields(CompleteRequest, body)
     if faults:

@@ -25,6 +25,7 @@ from app.log.workers import Device, Heartbeat, Occupant, Slot, heartbeat_record
 from tests.integration.api.service import MODEL, ROW, Running, open_account, send, until, uploaded
 
 GIB = 1024**3
+OTHER = ROW.replace(b"1 + 1", b"2 + 2")
 LONG = json.dumps(
     {"messages": [{"role": "user", "content": "so " * 300}, {"role": "assistant", "content": "yes"}]}
 ).encode()
@@ -80,7 +81,7 @@ async def test_an_estimate_tells_what_a_tuning_needs_and_where_it_fits(
     file = await uploaded(client, ROW * 99 + LONG + b"\n")
     body: dict[str, Any] = {
         "training_file": file,
-        "validation_file": await uploaded(client),
+        "validation_file": await uploaded(client, OTHER * 7 + ROW),
         "hyperparameters": {"batch_size": 4, "epochs": 2, "max_length": 256, "alpha": "auto"},
     }
     alone = await asked(client, "estimate", **body)
@@ -95,7 +96,9 @@ async def test_an_estimate_tells_what_a_tuning_needs_and_where_it_fits(
     assert alone["total_tokens"] == 2 * counts["tokens"]
     parts = dict(alone["memory"])
     assert parts.pop("total") == sum(parts.values())
-    [finding] = alone["findings"]
+    overlap, finding = alone["findings"]
+    assert (overlap["line"], overlap["code"], overlap["warning"]) == (8, "validation_overlap", True)
+    assert alone["finding_counts"] == {"no_trainable_tokens": 1, "validation_overlap": 1}
     assert (finding["line"], finding["code"], finding["warning"]) == (100, "no_trainable_tokens", False)
     assert "raise max_length" in finding["fix"]
 
@@ -148,7 +151,7 @@ async def test_a_preview_shows_the_tokens_and_holds_the_tuning_to_them(
     two = ROW + json.dumps({"messages": yes}).encode() + b"\n"
     body: dict[str, Any] = {
         "training_file": await uploaded(client, two * 4),
-        "validation_file": await uploaded(client),
+        "validation_file": await uploaded(client, OTHER * 8),
     }
     seen = await asked(client, "preview", **body, lines=[2])
     [row] = seen["rows"]

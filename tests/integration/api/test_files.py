@@ -281,9 +281,12 @@ async def test_a_client_that_breaks_off_leaves_nothing(service: Running, client:
     assert await uploaded(client)
 
 
-async def test_a_file_over_the_limit_is_413_and_nothing_is_kept(database: str, tmp_path: Path) -> None:
+async def test_a_file_over_the_limit_is_413_and_an_upload_in_parts_takes_its_room(
+    database: str, tmp_path: Path
+) -> None:
+    limits = {"upload_limit_bytes": 100_000, "stored_bytes": 150_000}
     async with (
-        running(memory_log(), database, tmp_path, upload_limit_bytes=100_000) as service,
+        running(memory_log(), database, tmp_path, **limits) as service,
         service.client() as client,
     ):
         answer = await client.post("/v1/files", files={"file": ("big.jsonl", b"x" * 100_001)})
@@ -291,6 +294,13 @@ async def test_a_file_over_the_limit_is_413_and_nothing_is_kept(database: str, t
         assert (answer.status_code, error["code"], error["param"]) == (413, "file_too_large", "file")
         assert [name for name in objects(service) if name.startswith("files/")] == []
         assert (await client.post("/v1/files", files={"file": ("ok", ROW * 100)})).status_code == 201
+        asked = {"filename": "a", "purpose": "fine-tune", "mime_type": "text/jsonl", "bytes": 99_000}
+        first = await client.post("/v1/uploads", json=asked)
+        await service.sql("DELETE FROM ops.reserved")  # as an hour later
+        second = await client.post("/v1/uploads", json=asked)
+        assert (second.status_code, second.json()["error"]["code"]) == (429, "stored_bytes_exceeded")
+        assert (await client.post(f"/v1/uploads/{first.json()['id']}/cancel")).status_code == 200
+        assert (await client.post("/v1/uploads", json=asked)).status_code == 201
 
 
 async def test_without_a_check_in_time_the_answer_is_the_file_as_uploaded(
