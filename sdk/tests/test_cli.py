@@ -190,6 +190,7 @@ def test_files_are_listed_checked_fetched_and_deleted(
         "fix": "user",
     }
     check = {"id": "file-1", "object": "file.check", "status": "error", "faults": [fault], "fault_count": 3}
+    check |= {"warnings": [{"line": 8, "code": "duplicate_row"}], "warning_count": 1}
     server.on("GET /v1/files/file-1/check", Answer(check))
     server.on("GET /v1/files/file-1/content", Answer(ROWS))
     server.on("DELETE /v1/files/file-1", Answer({"id": "file-1", "object": "file", "deleted": True}))
@@ -199,7 +200,7 @@ def test_files_are_listed_checked_fetched_and_deleted(
     assert "--after file-1" in shown.err
     assert run(["files", "check", "file-1"]) == ExitCode.FILE_FAULTY
     shown = capsys.readouterr()
-    for words in ("3", "bad_role", "/messages/0/role", "no such role", "user", "and 2 more"):
+    for words in ("3", "bad_role", "/messages/0/role", "no such role", "user", "and 2 more", "duplicate_row"):
         assert words in shown.out
     assert run(["files", "check", "file-1", "--json"]) == ExitCode.FILE_FAULTY
     assert json.loads(capsys.readouterr().out) == check

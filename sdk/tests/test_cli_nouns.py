@@ -266,6 +266,11 @@ def test_secrets_are_printed_once_and_alone_on_stdout(
     assert run(["keys", "create", "ci", "--scope", "read", "--expires-in", "60"]) == 0
     assert capsys.readouterr().out == "sk-new\n"
     assert server.asked[-1].json == {"name": "ci", "scopes": ["read"], "expires_in": 60}
+    server.on("POST /v1/keys.create", Answer({}, 503), Answer(key | {"key": None}, 201))
+    assert run(["keys", "create", "ci"]) == ExitCode.FAILED
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "got lost: tunesmith keys rotate key-1" in shown.err
     assert run(["keys", "rotate", "key-1", "--keep-seconds", "9"]) == 0
     assert capsys.readouterr().out == "sk-newer\n"
     assert run(["keys", "list"]) == 0

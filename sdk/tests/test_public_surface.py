@@ -14,6 +14,7 @@ import pytest
 
 import tunesmith
 from tunesmith import AsyncTuningClient, AsyncTuningJob, TuningClient, TuningJob
+from tunesmith.cli.app import app
 
 SDK = Path(__file__).parents[1]
 
@@ -127,3 +128,17 @@ def test_the_package_is_marked_as_typed_and_every_module_says_what_it_is() -> No
     for path in sorted((SDK / "tunesmith").rglob("*.py")):
         name = ".".join(path.relative_to(SDK).with_suffix("").parts).removesuffix(".__init__")
         assert importlib.import_module(name).__doc__, name
+
+
+def test_the_readme_names_every_method_and_every_command() -> None:
+    readme = (SDK / "README.md").read_text()
+    client = TuningClient("sk-test")
+    for noun in NOUNS:
+        (row,) = [line for line in readme.splitlines() if line.startswith(f"| `client.{noun}` |")]
+        for name in public(getattr(client, noun)):
+            assert f"`{name}`" in row, f"{noun}.{name}"
+    for group in app.registered_groups:
+        (row,) = [line for line in readme.splitlines() if line.startswith(f"| `{group.name}` |")]
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            assert f"`{command.name}`" in row, f"{group.name} {command.name}"

@@ -82,7 +82,8 @@ def test_an_upload_that_broke_off_is_gone_on_with(
     path = tmp_path / "rows.jsonl"
     path.write_bytes(ROWS)
     digest = hashlib.sha256(ROWS).hexdigest()
-    known = upload(100, parts=[part(1, 30), part(2, 40)])
+    second = part(2, 40) | {"sha256": hashlib.sha256(ROWS[30:70]).hexdigest()}
+    known = upload(100, parts=[part(1, 30), second])
     server.on(GET, Answer(known))
     server.on(PARTS, Answer({}, 503))
     with pytest.raises(ServerError) as caught:
@@ -114,6 +115,10 @@ def test_an_upload_whose_completion_was_not_heard_of_sends_nothing_again(
 @pytest.mark.parametrize(
     ("found", "words"),
     [
+        (
+            upload(100, parts=[part(1, 30) | {"sha256": "0" * 64}]),
+            "another file: its part part-1 is not what lies at byte 0",
+        ),
         (upload(99), "of a file of 99 bytes, and this one has 100"),
         (upload(100, "expired"), "upload-1 is expired: upload the file anew"),
         (upload(100, "cancelled"), "upload-1 is cancelled"),

@@ -62,13 +62,13 @@ class APIError(Exception):
         errors: tuple[Mapping[str, Any], ...] = (),
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.status_code = status_code
-        self.type = type
-        self.code = code
-        self.param = param
-        self.request_id = request_id
-        self.errors = errors
+        self.message: str = message
+        self.status_code: int | None = status_code
+        self.type: str | None = type
+        self.code: str | None = code
+        self.param: str | None = param
+        self.request_id: str | None = request_id
+        self.errors: tuple[Mapping[str, Any], ...] = errors
         self.upload_id: str | None = None
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class RateLimitError(APIError):
 
     def __init__(self, message: str = "", retry_after: float | None = None, **answer: Any) -> None:
         super().__init__(message, **answer)
-        self.retry_after = retry_after
+        self.retry_after: float | None = retry_after
 
 
 class ServerError(APIError):
@@ -122,7 +122,7 @@ class ServerError(APIError):
 
     def __init__(self, message: str = "", retry_after: float | None = None, **answer: Any) -> None:
         super().__init__(message, **answer)
-        self.retry_after = retry_after
+        self.retry_after: float | None = retry_after
 
 
 class WebhookVerificationError(ValueError):

@@ -80,9 +80,9 @@ class StepMetric(Resource):
 class TuningEvent(Resource):
     """Something that happened to a tuning.
 
-    `type` is `created`, `dispatched`, `started`, `epoch_completed`, `checkpoint_saved`, `attempt_lost`,
-    `pause_requested`, `paused`, `resumed`, `succeeded`, `failed` or `cancelled`, and a newer service may have
-    more; `message` says it as a sentence, `data` holds what belongs to the type. `id` is
+    `type` is `created`, `updated`, `dispatched`, `started`, `epoch_completed`, `checkpoint_saved`,
+    `attempt_lost`, `pause_requested`, `paused`, `resumed`, `succeeded`, `failed` or `cancelled`, and a newer
+    service may have more; `message` says it as a sentence, `data` holds what belongs to the type. `id` is
     `<job id>:<version>`, the same on the log and in webhooks; versions count from 1 without a gap.
     """
 

@@ -9,15 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
+from typing import IO, Protocol
 
 OnProgress = Callable[[int, int], object]
 """Called with the bytes sent so far and their number in all."""
 
 CHUNK = 1024**2
+
+
+class Hash(Protocol):
+    """A digest that is being computed, of `hashlib`."""
+
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
+    def copy(self) -> Hash: ...
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,11 @@ class Window:
         source: Source,
         start: int,
         length: int,
-        before: _Hash,
+        before: Hash,
         on_progress: OnProgress | None = None,
     ) -> None:
-        self.length = min(length, source.size - start)
-        self.digest = before.copy()
+        self.length: int = min(length, source.size - start)
+        self.digest: Hash = before.copy()
         self._source = source
         self._start = start
         self._before = before
@@ -81,7 +86,7 @@ class Window:
         return self._place
 
 
-def digest_of(source: Source, size: int) -> _Hash:
+def digest_of(source: Source, size: int) -> Hash:
     """The digest of the source's first `size` bytes."""
     window = Window(source, 0, size, hashlib.sha256())
     while window.read(CHUNK):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import ClassVar
 
 from tunesmith._exceptions import APIError, InvalidRequestError
 from tunesmith._models import File
 from tunesmith._resource import Nested, Resource
+from tunesmith._source import CHUNK, Hash, Source, Window, digest_of
 
 LARGEST_IN_ONE_PIECE = 64 * 1024**2
 """Bytes; what is larger goes up in parts."""
@@ -23,6 +25,7 @@ class UploadPart(Resource):
     created_at: int | None
     upload_id: str | None
     bytes: int | None
+    sha256: str | None
 
     _shown = ("id", "bytes")
 
@@ -48,8 +51,8 @@ class Upload(Resource):
     _shown = ("id", "filename", "status")
 
 
-def arrived(upload: Upload, size: int) -> tuple[list[str], int]:
-    """The ids of the parts that the service has, and how many bytes they are: where to go on.
+def arrived(upload: Upload, size: int) -> list[UploadPart]:
+    """The parts that the service has, in the order of the file.
 
     Raises `InvalidRequestError` when the upload cannot be gone on with, or is not of a file of this size.
     """
@@ -60,10 +63,30 @@ def arrived(upload: Upload, size: int) -> tuple[list[str], int]:
             f"upload {upload.id} is of a file of {upload.bytes} bytes, and this one has {size}: give the "
             "same file, or upload it anew"
         )
+    return upload.parts or []
+
+
+def compared(source: Source, upload: Upload, parts: list[UploadPart]) -> tuple[Hash, int]:
+    """The digest of what the service has, computed here, and how many bytes that is: where to go on.
+
+    Raises `InvalidRequestError` when a part is not of this file.
+    """
+    digest: Hash = hashlib.sha256()
+    offset = 0
     if upload.status == "completed":
-        return [], size
-    parts = upload.parts or []
-    return [part.id for part in parts], sum(part.bytes or 0 for part in parts)
+        return digest_of(source, source.size), source.size
+    for part in parts:
+        window = Window(source, offset, part.bytes or 0, digest)
+        own = hashlib.sha256()
+        while chunk := window.read(CHUNK):
+            own.update(chunk)
+        if part.sha256 is not None and part.sha256 != own.hexdigest():
+            raise InvalidRequestError(
+                f"upload {upload.id} is of another file: its part {part.id} is not what lies at byte "
+                f"{offset:,} of this one; give the same file, or upload it anew"
+            )
+        digest, offset = window.digest, offset + window.length
+    return digest, offset
 
 
 def verified(file: File, sha256: str) -> File:

@@ -66,10 +66,10 @@ class AsyncTuningClient:
         *,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
-        self.api_key = chosen_api_key(api_key)
-        self.base_url = chosen_base_url(base_url)
-        self.timeout = timeout
-        self.max_retries = checked_attempts(max_retries)
+        self.api_key: str = chosen_api_key(api_key)
+        self.base_url: str = chosen_base_url(base_url)
+        self.timeout: float | None = timeout
+        self.max_retries: int = checked_attempts(max_retries)
         self._owns_http = http_client is None
         self._transport = AsyncTransport(
             http_client if http_client is not None else httpx.AsyncClient(verify=ssl_context()),
@@ -82,14 +82,14 @@ class AsyncTuningClient:
             timeout=timeout,
             rules=RetryRules(attempts=self.max_retries),
         )
-        self.tunings = AsyncTuningResource(self, self._transport)
-        self.files = AsyncFileResource(self._transport)
-        self.uploads = AsyncUploadResource(self._transport)
-        self.models = AsyncModelResource(self._transport)
-        self.keys = AsyncKeyResource(self._transport)
-        self.accounts = AsyncAccountResource(self._transport)
-        self.webhooks = AsyncWebhookResource(self._transport)
-        self.audit = AsyncAuditResource(self._transport)
+        self.tunings: AsyncTuningResource = AsyncTuningResource(self, self._transport)
+        self.files: AsyncFileResource = AsyncFileResource(self._transport)
+        self.uploads: AsyncUploadResource = AsyncUploadResource(self._transport)
+        self.models: AsyncModelResource = AsyncModelResource(self._transport)
+        self.keys: AsyncKeyResource = AsyncKeyResource(self._transport)
+        self.accounts: AsyncAccountResource = AsyncAccountResource(self._transport)
+        self.webhooks: AsyncWebhookResource = AsyncWebhookResource(self._transport)
+        self.audit: AsyncAuditResource = AsyncAuditResource(self._transport)
 
     async def health(self) -> Health:
         """What the service says of its parts, also when some are down. Raises `APIConnectionError`."""

@@ -27,6 +27,8 @@ class AsyncKeyResource:
     ) -> ApiKey:
         """Make a key. Its secret is in `key` of this answer and nowhere else, so keep it.
 
+        When an answer got lost and the call was tried again, `key` is None: `rotate` gives another one.
+
         Args:
             name: What it is for.
             scopes: Any of `read`, `write` and `admin` that your own key has.

@@ -19,8 +19,8 @@ class AsyncPage(list[T], Generic[T]):
         self, rows: Iterable[T], cursor: Cursor, fetch: Callable[[str], Awaitable[AsyncPage[T]]]
     ) -> None:
         super().__init__(rows)
-        self.has_more = cursor.has_more
-        self.next_after = cursor.next_after
+        self.has_more: bool = cursor.has_more
+        self.next_after: str | None = cursor.next_after
         self._fetch = fetch
 
     async def next_page(self) -> AsyncPage[T] | None:

@@ -9,8 +9,8 @@ from tunesmith._async._transport import AsyncTransport
 from tunesmith._call import Call, Form, path_to, post, without_none
 from tunesmith._exceptions import APIError
 from tunesmith._models import File
-from tunesmith._source import OnProgress, Source, Window, digest_of
-from tunesmith._uploads import PART_SIZE, Upload, UploadPart, arrived, verified
+from tunesmith._source import OnProgress, Source, Window
+from tunesmith._uploads import PART_SIZE, Upload, UploadPart, arrived, compared, verified
 
 ROUTE = "/v1/uploads"
 
@@ -94,8 +94,9 @@ async def sent_in_parts(
     Raises `APIError`, whose `upload_id` says what to go on with.
     """
     try:
-        part_ids, offset = arrived(upload, source.size)
-        digest = await asyncio.to_thread(digest_of, source, offset)
+        parts = arrived(upload, source.size)
+        digest, offset = await asyncio.to_thread(compared, source, upload, parts)
+        part_ids = [part.id for part in parts]
         while offset < source.size and upload.status == "pending":
             window = Window(source, offset, part_size, digest, on_progress)
             # A part of which nobody knows whether it arrived is the same part when it is sent again.

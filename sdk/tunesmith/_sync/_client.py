@@ -67,10 +67,10 @@ class TuningClient:
         *,
         http_client: httpx.Client | None = None,
     ) -> None:
-        self.api_key = chosen_api_key(api_key)
-        self.base_url = chosen_base_url(base_url)
-        self.timeout = timeout
-        self.max_retries = checked_attempts(max_retries)
+        self.api_key: str = chosen_api_key(api_key)
+        self.base_url: str = chosen_base_url(base_url)
+        self.timeout: float | None = timeout
+        self.max_retries: int = checked_attempts(max_retries)
         self._owns_http = http_client is None
         self._transport = Transport(
             http_client if http_client is not None else httpx.Client(verify=ssl_context()),
@@ -83,14 +83,14 @@ class TuningClient:
             timeout=timeout,
             rules=RetryRules(attempts=self.max_retries),
         )
-        self.tunings = TuningResource(self, self._transport)
-        self.files = FileResource(self._transport)
-        self.uploads = UploadResource(self._transport)
-        self.models = ModelResource(self._transport)
-        self.keys = KeyResource(self._transport)
-        self.accounts = AccountResource(self._transport)
-        self.webhooks = WebhookResource(self._transport)
-        self.audit = AuditResource(self._transport)
+        self.tunings: TuningResource = TuningResource(self, self._transport)
+        self.files: FileResource = FileResource(self._transport)
+        self.uploads: UploadResource = UploadResource(self._transport)
+        self.models: ModelResource = ModelResource(self._transport)
+        self.keys: KeyResource = KeyResource(self._transport)
+        self.accounts: AccountResource = AccountResource(self._transport)
+        self.webhooks: WebhookResource = WebhookResource(self._transport)
+        self.audit: AuditResource = AuditResource(self._transport)
 
     def health(self) -> Health:
         """What the service says of its parts, also when some are down. Raises `APIConnectionError`."""

@@ -18,8 +18,8 @@ class Page(list[T], Generic[T]):
 
     def __init__(self, rows: Iterable[T], cursor: Cursor, fetch: Callable[[str], Page[T]]) -> None:
         super().__init__(rows)
-        self.has_more = cursor.has_more
-        self.next_after = cursor.next_after
+        self.has_more: bool = cursor.has_more
+        self.next_after: str | None = cursor.next_after
         self._fetch = fetch
 
     def next_page(self) -> Page[T] | None:

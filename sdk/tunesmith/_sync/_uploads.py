@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from tunesmith._call import Call, Form, path_to, post, without_none
 from tunesmith._exceptions import APIError
 from tunesmith._models import File
-from tunesmith._source import OnProgress, Source, Window, digest_of
+from tunesmith._source import OnProgress, Source, Window
 from tunesmith._sync._transport import Transport
-from tunesmith._uploads import PART_SIZE, Upload, UploadPart, arrived, verified
+from tunesmith._uploads import PART_SIZE, Upload, UploadPart, arrived, compared, verified
 
 ROUTE = "/v1/uploads"
 
@@ -92,8 +92,9 @@ def sent_in_parts(
     Raises `APIError`, whose `upload_id` says what to go on with.
     """
     try:
-        part_ids, offset = arrived(upload, source.size)
-        digest = digest_of(source, offset)
+        parts = arrived(upload, source.size)
+        digest, offset = compared(source, upload, parts)
+        part_ids = [part.id for part in parts]
         while offset < source.size and upload.status == "pending":
             window = Window(source, offset, part_size, digest, on_progress)
             # A part of which nobody knows whether it arrived is the same part when it is sent again.

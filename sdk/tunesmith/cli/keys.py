@@ -9,6 +9,7 @@ import typer
 
 from tunesmith import ApiKey
 from tunesmith.cli import show
+from tunesmith.cli.exit_codes import ExitCode
 from tunesmith.cli.session import Json, Limit, connect, out, print_json, say
 
 app = typer.Typer(help="API keys: create, list, rotate, revoke.", no_args_is_help=True)
@@ -94,5 +95,8 @@ def _tell_secret(key: ApiKey, *, json: bool) -> None:
     if json:
         print_json(key.to_dict())
         return
-    typer.echo(key.key or "")
+    if key.key is None:
+        say(f"{key.id} was made, but the answer with its secret got lost: tunesmith keys rotate {key.id}")
+        raise typer.Exit(ExitCode.FAILED)
+    typer.echo(key.key)
     say(f"this is {key.id}; keep it now, for it is not shown again")

@@ -18,6 +18,7 @@ from tunesmith import (
     Checkpoint,
     File,
     FileCheck,
+    FileFault,
     Model,
     StepMetric,
     TuningEvent,
@@ -133,14 +134,23 @@ def check(console: Console, of: FileCheck) -> None:
     if of.status == "uploaded":
         console.print(Text("The file is still being checked."))
     elif faults:
-        cells = ((fault.line, fault.code, fault.pointer, fault.message, fault.fix) for fault in faults)
-        table(console, ("line", "code", "where", "what", "fix"), cells, "")
-        if (of.fault_count or 0) > len(faults):
-            console.print(Text(f"and {(of.fault_count or 0) - len(faults)} more"))
+        _faults(console, faults, of.fault_count, "red")
     elif of.status == "error":
         console.print(Text("The check found faults."))
     else:
         console.print(Text("No faults."))
+    if of.warnings:
+        console.print()
+        _faults(console, of.warnings, of.warning_count, "yellow")
+
+
+def _faults(console: Console, rows: Sequence[FileFault], count: int | None, style: str) -> None:
+    cells = (
+        (each.line, Text(each.code or "", style=style), each.pointer, each.message, each.fix) for each in rows
+    )
+    table(console, ("line", "code", "where", "what", "fix"), cells, "")
+    if (count or 0) > len(rows):
+        console.print(Text(f"and {(count or 0) - len(rows)} more"))
 
 
 def models(console: Console, rows: Iterable[Model]) -> None:
