@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
+import msgspec
 from msgspec import Struct
 
 from app.api import app as api
@@ -178,6 +179,22 @@ async def running(
             yield service
         finally:
             stop.set()
+
+
+@asynccontextmanager
+async def another_api(service: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a second api over the same log and database, which shares nothing else with the first."""
+    stop = asyncio.Event()
+    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(
+        api.serve(service.settings, service.log, service.dsn, service.store, stop, url.set_result)
+    )
+    try:
+        async with msgspec.structs.replace(service, url=await url).client() as client:
+            yield client
+    finally:
+        stop.set()
+        await serving
 
 
 async def uploaded(client: httpx.AsyncClient, content: bytes = ROW * 8) -> str:
