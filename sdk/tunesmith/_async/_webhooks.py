@@ -118,7 +118,7 @@ class AsyncWebhookResource:
 
         Args:
             webhook_id: The endpoint.
-            after: An event's id: those of its tuning behind it.
+            after: An event's id: all of the account's that came later.
             since: Unix seconds: all from then on.
             idempotency_key: Makes repeated calls one replay.
 
