@@ -50,6 +50,8 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """What is assigned next tells what was lost; until then nobody takes anything anew."""
         self._settled = False
+        if revoked:
+            logger.info("assigned_anew_soon", group=self._group, partitions=len(revoked))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         assert self._consumer is not None

@@ -80,12 +80,15 @@ async def test_a_handler_stopped_past_its_session_and_woken_up_writes_nothing_an
                 # In the middle of a commit it hears nothing of that; else it is fenced, or no owner any more.
                 await until_logged(stopped, "fenced", "partition_left", "partition_failed")
             await answered(log, load.sent)
-            # It drops the partition, and takes it again only where the group has given it back, which the
-            # successor knows: that one has left it by then.
+            # It drops the partition, and takes it again only where the group has given it back: by then the
+            # successor was told that everything is assigned anew, and it takes it no more.
             again = taken_at(stopped)[1:]
             assert len(await owners(log)) == before + len(taken_at(stopped)) + len(taken_at(successor))
             assert len(again) <= 1
-            assert not again or _times(successor, "partition_left")[0] < again[0]
+            if again:
+                assert _times(successor, "assigned_anew_soon")[0] < again[0]
+                await until_logged(successor, "partition_left", "fenced")
+                assert len(taken_at(successor)) == 1
     await true()
 
 

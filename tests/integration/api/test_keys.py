@@ -1,4 +1,4 @@
-"""API keys as their owners handle them: made, shown once, replaced, revoked, never mightier than the maker."""
+"""API keys as their owners handle them: made, shown once, replaced, revoked, never mightier than who made them."""
 
 from __future__ import annotations
 

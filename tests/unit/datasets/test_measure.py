@@ -178,12 +178,6 @@ def test_a_text_is_trained_as_it_stands_and_ends(asked: Any) -> None:
     assert [token.trained for token in shown.tokens] == [False] + [True] * (len(shown.tokens) - 1)
 
 
-def test_tools_that_the_models_template_would_lose_are_told(asked: Any) -> None:
-    row = json.loads(chat("1 + 1?", "2")) | {"tools": [{"type": "function", "function": {"name": "add"}}]}
-    [finding] = asked(json.dumps(row)).findings
-    assert (finding.code, "no place for `tools`" in finding.message) == ("template_error", True)
-
-
 def test_a_packed_file_is_read_as_the_same_unpacked(asked: Any, tmp_path: Path) -> None:
     rows = [chat(f"{number} + 1?", str(number + 1)) for number in range(500)]
     plain = asked(*rows)
