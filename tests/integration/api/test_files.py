@@ -284,7 +284,7 @@ async def test_a_client_that_breaks_off_leaves_nothing(service: Running, client:
 async def test_a_file_over_the_limit_is_413_and_an_upload_in_parts_takes_its_room(
     database: str, tmp_path: Path
 ) -> None:
-    limits = {"upload_limit_bytes": 100_000, "stored_bytes": 150_000}
+    limits: dict[str, Any] = {"upload_limit_bytes": 100_000, "stored_bytes": 150_000}
     async with (
         running(memory_log(), database, tmp_path, **limits) as service,
         service.client() as client,

@@ -98,6 +98,30 @@ def test_rows_are_shown_token_by_token(asked: Any) -> None:
     assert second.fault is None
 
 
+def test_texts_pairs_and_packed_files_are_measured_as_well(asked: Any, tmp_path: Path) -> None:
+    text = asked(json.dumps({"text": "one two three"}), first=1)
+    assert text.training.trainable == text.training.tokens - 1
+    assert "".join(token.text for token in text.shown[0].tokens) == "one two three"
+    pair = asked(json.dumps({"prompt": "1 + 1?", "chosen": "2", "rejected": "many"}), first=1)
+    assert (pair.training.rows, pair.training.trainable) == (1, 4)
+    better, worse = (asked(chat("1 + 1?", answer)).training.tokens for answer in ("2", "many"))
+    assert (pair.training.tokens, pair.training.longest) == (better + worse, max(better, worse))
+    rows = "".join(chat("1 + 1?", str(number)) + "\n" for number in range(500)).encode()
+    packed = gzip.compress(rows)
+    file = tmp_path / "train.jsonl.gz"
+    file.write_bytes(packed)
+    assert asked(training_file=str(file)).training.rows == 500
+    file.write_bytes(packed[:-200])  # the beginning of a large one
+    beginning = asked(training_file=str(file), whole=False)
+    assert (beginning.findings, beginning.complete, 0 < beginning.training.rows < 500) == ((), False, True)
+
+
+def test_tools_that_the_models_template_would_lose_are_told(asked: Any) -> None:
+    row = json.loads(chat("1 + 1?", "2")) | {"tools": [{"type": "function", "function": {"name": "add"}}]}
+    [finding] = asked(json.dumps(row)).findings
+    assert (finding.code, "no place for `tools`" in finding.message) == ("template_error", True)
+
+
 def test_when_the_time_is_up_it_says_how_far_it_came(asked: Any) -> None:
     found = asked(*[chat("a", "b")] * 50, seconds=0.0, first=1)
     assert not found.complete
