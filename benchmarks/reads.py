@@ -14,6 +14,7 @@ import sys
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 import msgspec
 from msgspec import Struct
@@ -57,6 +58,7 @@ def main() -> None:
             "ours": asyncio.run(_ours(service, given.jobs)),
             "classic": asyncio.run(_classic(classic.addresses[0], given.jobs)),
         }
+        asyncio.run(_analysed(service.database))
         for _ in range(given.rounds):
             for what in ("get", "list"):
                 for count in clients:
@@ -106,6 +108,19 @@ async def _created(address: tuple[str, int], key: str, body: dict[str, Any], job
 
         await asyncio.gather(*(some() for _ in range(AT_ONCE)))
     return id
+
+
+async def _analysed(database: str) -> None:
+    """Let PostgreSQL know its tables on both sides, as it does by itself within a minute.
+
+    Until then plans made when they were empty are kept, and read every waiting job for each listed one.
+    """
+    for dsn in (database, database.rpartition("/")[0] + "/reference"):
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute("ANALYZE")
+        finally:
+            await connection.close()
 
 
 def told(measured: dict[tuple[str, int, str], list[Measured]]) -> None:

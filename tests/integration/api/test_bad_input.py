@@ -19,7 +19,7 @@ from tests.integration.api.test_errors import CREATE, JSON, checked
 from tests.integration.api.test_tunings import created
 
 MIB = 1024**2
-EVIL = ("' OR '1'='1", "'; DROP TABLE tunings; --", "$1", "%27%20OR%201=1", "../../../etc/passwd", "{}", "\\")
+EVIL = ("' OR '1'='1", "'; DROP TABLE tunings; --", "$1", "../{}\\")
 MANY = 100_000
 
 
@@ -73,7 +73,7 @@ async def test_what_trickles_in_is_ended_and_holds_up_nobody(
         sent(service, head, chunk * 100 if name == "upload" else b"x" * (1000 if head else 0), 0.02)
         for name, (head, _) in slow.items()
     ]
-    crowd = [sent(service, slow["body"][0], b"x" * 1000, 0.2) for _ in range(200)]
+    crowd = [sent(service, slow["body"][0], b"x" * 1000, 0.2) for _ in range(100)]
     everybody = asyncio.gather(*asked, *crowd)
     worst = 0.0
     while not everybody.done():
