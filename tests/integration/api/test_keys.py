@@ -1,4 +1,4 @@
-"""API keys as their owners handle them: made, shown once, replaced, revoked, never mightier than who made them."""
+"""API keys as their owners handle them: made, shown once, replaced, revoked, never beyond the maker."""
 
 from __future__ import annotations
 
