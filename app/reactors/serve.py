@@ -34,4 +34,4 @@ async def serve(
             if sending is not None:
                 tasks.create_task(webhooks.serve(log, pool, sending, stop))
             else:
-                logger.warning("webhooks_off", why="TUNESMITH_INSTALLATION_KEY is not set")
+                logger.info("webhooks_off", why="TUNESMITH_INSTALLATION_KEY is not set")
