@@ -24,7 +24,7 @@ async def fuzzed(*options: str) -> Fuzzed:
             embedded_postgres(Path(folder) / "postgres") as dsn,
             running(memory_log(), dsn, Path(folder)) as service,
         ):
-            return await fuzz(service, *options)
+            return await fuzz(service, *options, on_line=lambda line: print(line, end="", flush=True))
 
 
 def main() -> int:
@@ -35,7 +35,6 @@ def main() -> int:
     given = parser.parse_args()
     logs.configure("error")
     found = asyncio.run(fuzzed("--max-examples", str(given.examples), "--seed", str(given.seed)))
-    print(found.told)
     print(f"{found.cases} cases, seed {given.seed}")
     return 0 if found.passed and found.cases >= LEAST_CASES else 1
 

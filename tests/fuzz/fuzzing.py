@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,8 +29,8 @@ class Fuzzed(Struct, frozen=True):
     told: str
 
 
-async def fuzz(service: Running, *options: str) -> Fuzzed:
-    """Try every operation of the service's OpenAPI document."""
+async def fuzz(service: Running, *options: str, on_line: Callable[[str], None] = lambda line: None) -> Fuzzed:
+    """Try every operation of the service's OpenAPI document; `on_line` hears what schemathesis says."""
     key = await _admin_key(service)
     async with service.client(key) as client:
         file = await uploaded(client)
@@ -54,7 +55,10 @@ async def fuzz(service: Running, *options: str) -> Fuzzed:
     )
     try:
         assert process.stdout is not None
-        told = (await process.stdout.read()).decode()
+        told = ""
+        async for line in process.stdout:
+            told += line.decode()
+            on_line(line.decode())
         status = await process.wait()
     finally:
         living.cancel()
