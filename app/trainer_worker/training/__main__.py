@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.trainer_worker.training.environment import die_with_parent, prepare
-from app.trainer_worker.training.frames import Frame, frame_line
+from app.trainer_worker.training.frames import Frame, frame_line, shown
 from app.trainer_worker.training.plan import Plan, PlanError, Train, Verify, read_plan, read_request
 
 if TYPE_CHECKING:
@@ -93,7 +94,10 @@ def tell_failure(error: Exception, plan: Plan | None, tell: Tell) -> None:
 
 
 def frames_to(descriptor: int) -> Tell:
-    """A function that writes frames there. What libraries print goes to stderr if frames go to stdout."""
+    """A function that writes frames there, and shows them in the attempt's log, stderr.
+
+    What libraries print goes to stderr as well if frames go to stdout.
+    """
     if descriptor == 1:
         descriptor = os.dup(1)
         os.dup2(2, 1)
@@ -101,6 +105,7 @@ def frames_to(descriptor: int) -> Tell:
 
     def tell(frame: Frame) -> None:
         out.write(frame_line(frame))
+        print(shown(frame, datetime.now(UTC)), file=sys.stderr, flush=True)
 
     return tell
 

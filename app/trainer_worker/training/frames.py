@@ -7,6 +7,7 @@ attempt.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -139,3 +140,9 @@ def read_frame(line: bytes) -> Frame:
         return _frames.decode(line)
     except msgspec.DecodeError as error:
         raise FrameError(f"not a frame: {error}: {line[:200]!r}") from error
+
+
+def shown(frame: Frame, at: datetime) -> str:
+    """A frame as a line for people: the time in UTC, what it is, and all that it says."""
+    told = (f"{name}={value}" for name, value in msgspec.structs.asdict(frame).items() if value is not None)
+    return " ".join([f"{at:%H:%M:%S}", type(frame).__name__.lower(), *told])

@@ -37,7 +37,7 @@ from app.log.topics import declared
 from app.log.workers import Heartbeat, read_heartbeat
 from app.scheduler.loop import serve as schedule
 from app.settings import Settings
-from app.storage.logs import logged_attempts
+from app.storage.logs import logged_attempts, read_log
 from app.storage.store import Store
 from app.trainer_worker.worker import serve as work
 from tests.handling import events_of, handling, send
@@ -187,6 +187,9 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
             got = await here.store.get_file(file.key, tmp_path / "got" / file.name)
             assert (got.bytes, got.sha256) == (file.bytes, file.sha256)
         assert await logged_attempts(here.store, "job-1") == [1]
+        printed = await read_log(here.store, "job-1", 1)
+        assert printed is not None
+        assert " verified max_logit_difference=" in printed[0]
 
 
 async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_frees_its_slot(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from app.trainer_worker.training.frames import (
     Verified,
     frame_line,
     read_frame,
+    shown,
 )
 from app.trainer_worker.training.plan import Plan, PlanError, Train, Verify, read_plan, read_request
 
@@ -108,3 +110,9 @@ def test_the_protocol_loads_no_model_library() -> None:
     loaded = f"import sys; from app.trainer_worker.training import {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_each_frame_is_a_line_of_the_attempts_log() -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert shown(Epoch(1, 2, 1.0, None), at) == "03:04:05 epoch epoch=1 step=2 train_loss=1.0"
+    assert all("\n" not in shown(frame, at) for frame in FRAMES)
