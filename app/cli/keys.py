@@ -1,7 +1,8 @@
-"""`keys`: create, list, revoke."""
+"""`keys`: create, list, rotate, revoke."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ def create(
     account: Annotated[str, typer.Option(help="Account; opened if there is none of that name.")] = "default",
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
     scope: Annotated[list[str] | None, typer.Option(help="read, write, admin; several times.")] = None,
+    expires_in: Annotated[int | None, typer.Option(min=1, help="Seconds from now; else never.")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it: it is shown this once."""
@@ -25,7 +27,9 @@ def create(
     scopes = tuple(scope or ("read", "write"))
     if bad := [one for one in scopes if one not in ("read", "write", "admin")]:
         fail(f"there is no scope {bad[0]!r}; there are read, write, admin")
-    key_id, secret = finished(issue(log_of(attached(data_dir)), account, name, scopes))  # type: ignore[arg-type]
+    expires_at = datetime.now(UTC) + timedelta(seconds=expires_in) if expires_in is not None else None
+    log = log_of(attached(data_dir))
+    key_id, secret = finished(issue(log, account, name, scopes, expires_at))  # type: ignore[arg-type]
     typer.echo(f"key {key_id} of account {account}, shown this once:", err=True)
     print(secret)
 
@@ -36,13 +40,34 @@ def list_all(data_dir: DataDir = None) -> None:
     rows = finished(
         fetched(
             attached(data_dir),
-            "SELECT k.id, a.state->>'name' AS account, k.name, k.scopes, k.created_at, k.revoked_at "
+            "SELECT k.id, a.name AS account, k.name, k.scopes, k.revoked_at, k.expires_at, "
+            "k.expires_at <= now() AS expired "
             "FROM read.api_keys k JOIN read.accounts a ON a.id = k.account_id ORDER BY k.created_at",
         )
     )
     for row in rows:
-        state = f"revoked {row['revoked_at']:%Y-%m-%d}" if row["revoked_at"] else "valid"
+        state = "valid"
+        if row["revoked_at"]:
+            state = f"revoked {row['revoked_at']:%Y-%m-%d}"
+        elif row["expires_at"]:
+            state = f"{'expired' if row['expired'] else 'valid until'} {row['expires_at']:%Y-%m-%d}"
         print(f"{row['id']}  {row['account']:<16} {row['name']:<16} {','.join(row['scopes']):<18} {state}")
+
+
+@app.command("rotate")
+def rotate_one(
+    key_id: str,
+    account: Annotated[str, typer.Option(help="The account that the key belongs to.")] = "default",
+    keep: Annotated[int, typer.Option(min=0, help="Seconds that the old key stays good.")] = 0,
+    data_dir: DataDir = None,
+) -> None:
+    """Replace a key by a new one and print that: it is shown this once."""
+    from app.keys import rotate
+    from app.log.kafka import log_of
+
+    new_id, secret = finished(rotate(log_of(attached(data_dir)), account, key_id, keep))
+    typer.echo(f"key {new_id} in place of {key_id}, shown this once:", err=True)
+    print(secret)
 
 
 @app.command("revoke")

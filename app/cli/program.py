@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import acls, keys, log, projections, service, topics, users, workers
+from app.cli import accounts, acls, keys, log, projections, service, topics, users, workers
 
 app = typer.Typer(
     help="A fine-tuning service for a team's own machines. `up` runs all of it here, `run` single roles.",
@@ -19,6 +19,7 @@ for name, group in (
     ("users", users.app),
     ("acls", acls.app),
     ("keys", keys.app),
+    ("accounts", accounts.app),
     ("projections", projections.app),
     ("log", log.app),
     ("workers", workers.app),

@@ -9,6 +9,7 @@ import httpx
 
 from app.domain.ids import derive_id
 from app.domain.tunings import AssignAttempt, Attempt, ReportStarted, ReportSucceeded
+from app.storage.logs import log_key
 from tests.integration.api.service import MODEL, Running, open_account, until, uploaded
 
 Document = dict[str, Any]
@@ -27,6 +28,7 @@ async def things(service: Running, client: httpx.AsyncClient) -> dict[str, str]:
         ReportSucceeded(1, "s", 1.0, None, 100, ()),
     ):
         await service.send("tunings", job, command, actor="worker:w")
+    await service.store.put_bytes(log_key(job, 1), b"step 1")
 
     async def tuned() -> str | None:
         found: str | None = (await client.get(f"/v1/tunings.get/{job}")).json()["fine_tuned_model"]
