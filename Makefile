@@ -133,5 +133,5 @@ jars-lock: install-dev ## resolve the Kafka broker's jars anew into infra/kafka/
 
 .PHONY: clean
 clean: ## remove .venv and what tools left; the data folder .tunesmith stays
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

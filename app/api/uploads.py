@@ -102,7 +102,10 @@ class _Form:
                         raise invalid(
                             [RequestFault(head.name[:64], "a field other than the file may have 64 KiB")]
                         )
-                fields[head.name[:64]] = content.decode(errors="replace")
+                name = head.name[:64]
+                if name in fields:
+                    raise invalid([RequestFault(name, "the form has this field twice")])
+                fields[name] = content.decode(errors="replace")
         if stored is None:
             message = f"the form has no field `{self._field}` with a file in it"
             raise invalid([RequestFault(self._field, message, "missing_field")])

@@ -226,8 +226,18 @@ FORMS = [
     (b"--B\r\nbroken header\r\n\r\nx\r\n--B--\r\n", "invalid_multipart"),
     (b"--B\r\nX: " + b"y" * 20_000 + b"\r\n\r\nx\r\n--B--\r\n", "invalid_multipart"),
     (
-        (b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n') * 30 + b"--B--\r\n",
+        b"".join(
+            b'--B\r\nContent-Disposition: form-data; name="%d"\r\n\r\nx\r\n' % field for field in range(30)
+        )
+        + b"--B--\r\n",
         "invalid_multipart",
+    ),
+    (
+        (b'--B\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n') * 2
+        + HEAD
+        + ROW
+        + b"\r\n--B--\r\n",
+        "invalid_value",
     ),
     (b"--B--\r\n", "missing_field"),
     (b'--B\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--B--\r\n', "missing_field"),
