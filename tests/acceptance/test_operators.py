@@ -54,6 +54,7 @@ def test_keys_are_made_shown_once_and_revoked(service: Service) -> None:
         (("topics", "apply"), "all topics are as declared"),
         (("projections", "status"), "tunesmith.tunings.events.v1[0]  next offset"),
         (("workers", "list"), "session"),
+        (("accounts", "list"), "  default          open"),
         (("log", "tail", "accounts.events", "--from-start"), "tunesmith.account.key_issued.v1"),
     ],
 )
