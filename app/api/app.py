@@ -123,6 +123,7 @@ async def serve(
             min_size=2,
             max_size=POOL_SIZE,
             command_timeout=10,
+            timeout=5,
             server_settings={"search_path": "read"},
             reset=_as_it_is,
         ) as pool:

@@ -180,6 +180,9 @@ class Audit:
             self._log(fresh, error)
             LOST.inc(max(0, len(rows) - MOST_HELD))
             self._logged = rows[-MOST_HELD:]
+        except BaseException:  # cancelled: they are written at the end
+            self._fresh = fresh + self._fresh
+            raise
 
     def _log(self, entries: list[Entry], error: Exception) -> None:
         for entry in entries:

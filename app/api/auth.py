@@ -81,10 +81,6 @@ class Keys:
         self._known: dict[str, tuple[float, Known]] = {}
         self.changing_admins = asyncio.Lock()
 
-    async def caller_of(self, authorization: str | None, scope: str) -> Caller:
-        """The caller, who must have `scope`. Raises `ApiError` 401 or 403."""
-        return (await self.find(authorization)).admit(scope)
-
     async def find(self, authorization: str | None) -> Known:
         """The key of a request, whatever it is still worth. Raises `ApiError` 401."""
         if not authorization:
@@ -101,6 +97,12 @@ class Keys:
         """Those of these keys that are neither revoked nor expired, nor of a suspended account."""
         rows = await self._pool.fetch(STILL_GOOD, list(ids), datetime.now(UTC))
         return {row["id"] for row in rows}
+
+    async def readmit(self, caller: Caller, admitted_at: float) -> None:
+        """Look at a key again when its request has taken a while since. Raises `ApiError` 401."""
+        if time.monotonic() - admitted_at < KNOWN_SECONDS or await self.still_good([caller.key_id]):
+            return
+        raise _unknown("this API key was revoked, has expired or its account was suspended meanwhile")
 
     async def _find(self, digest: str) -> Known | None:
         now = time.monotonic()

@@ -37,6 +37,8 @@ async def decided(
     Idempotency-Key always is, by its id.
     """
     certain = certain or session.once is not None
+    # The request's body may have come slowly, and the key been revoked meanwhile.
+    await session.service.keys.readmit(session.caller, session.admitted_at)
     commands = session.service.commands
     watch = commands.watch(aggregate_id)
     try:

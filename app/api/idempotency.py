@@ -29,8 +29,8 @@ from app.domain.ids import derive_id
 
 LONGEST_KEY = 255
 KEPT_SECONDS = 24 * 3600
-LEASE_SECONDS = 20.0  # longer than a command's reply and the read model are waited for
-WAITS_SECONDS = 30.0
+LEASE_SECONDS = 30.0  # longer than a command's reply, the read model and a file's check are waited for
+WAITS_SECONDS = 40.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.2
 CLAIM = "idempotency_claim"
 NOT_KEPT = {"x-request-id", "date", "content-length"}

@@ -44,7 +44,9 @@ STORED = """
 SELECT (SELECT coalesce(sum(bytes), 0) FROM files WHERE account_id = $1 AND status <> 'deleted')
     + (SELECT coalesce(sum(amount), 0) FROM ops.reserved r WHERE account_id = $1 AND kind = 'file'
        AND id <> $2 AND NOT EXISTS (SELECT FROM files f WHERE f.id = r.id))
-    + (SELECT coalesce(sum(bytes), 0) FROM ops.uploads u WHERE account_id = $1 AND status = 'pending'
+    + (SELECT coalesce(sum(greatest(u.bytes, (
+           SELECT coalesce(sum(p.bytes), 0) FROM ops.upload_parts p WHERE p.upload_id = u.id
+       ))), 0) FROM ops.uploads u WHERE account_id = $1 AND status = 'pending'
        AND expires_at > clock_timestamp() AND file_id <> $2
        AND NOT EXISTS (SELECT FROM ops.reserved r WHERE r.id = u.file_id))
 """

@@ -44,7 +44,10 @@ async def replay(session: Session, webhook: Webhook, after: str | None, since: i
     looked_at, queued, last = 0, 0, None
     async with session.service.pool.acquire() as connection, connection.transaction():
         cursor = await connection.cursor(LATER, account_id, wanted, at, tuning_id, version, MOST_EVENTS + 1)
-        while rows := (await cursor.fetch(AT_A_TIME))[: MOST_EVENTS - looked_at]:
+        while looked_at < MOST_EVENTS:
+            rows = await cursor.fetch(min(AT_A_TIME, MOST_EVENTS - looked_at))
+            if not rows:
+                break
             deliveries = []
             for row in rows:
                 event = event_view(row["tuning_id"], row["version"], row["at"], read_body(row))

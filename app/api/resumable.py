@@ -41,8 +41,8 @@ PARTS = "SELECT * FROM ops.upload_parts WHERE upload_id = $1 ORDER BY created_at
 # A part that is sent again after a broken-off answer may be there twice.
 ADD_PART = """
 INSERT INTO ops.upload_parts (id, upload_id, bytes, sha256, key)
-SELECT $1, u.id, $3::bigint, $4, $5 FROM ops.uploads u
-WHERE u.id = $2 AND u.status = 'pending' AND u.expires_at > clock_timestamp()
+SELECT $1, u.id, $3::bigint, $4, $5 FROM (SELECT * FROM ops.uploads WHERE id = $2 FOR UPDATE) u
+WHERE u.status = 'pending' AND u.expires_at > clock_timestamp()
 AND 2 * u.bytes + $6::bigint >= $3::bigint + (
     SELECT coalesce(sum(bytes), 0) FROM ops.upload_parts WHERE upload_id = u.id
 )
@@ -182,7 +182,10 @@ async def _put_together(session: Session, upload: asyncpg.Record, asked: Complet
         raise
     if done != "UPDATE 1":
         await store.delete(place)
-    return await the_upload(session, id)
+    ended = await the_upload(session, id)
+    if ended["status"] == "pending":
+        raise ApiError(400, "part_gone", "the bytes of a part are gone; upload the file anew", "part_ids")
+    return ended
 
 
 def _in_order(ids: Sequence[str], parts: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:

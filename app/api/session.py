@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from litestar import Request
@@ -26,6 +27,7 @@ class Session(Struct, frozen=True):
     service: Service
     caller: Caller
     request_id: str
+    admitted_at: float
     once: str | None = None
 
     @property
@@ -52,7 +54,7 @@ async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     state = connection.scope["state"]
     known = await service.keys.find(connection.headers.get("authorization"))
     state[CALLER] = known.caller
-    session = Session(service, known.admit(scope), state["request_id"])
+    session = Session(service, known.admit(scope), state["request_id"], time.monotonic())
     state[LIMITS] = await standing(service.pool, session.caller.account_id, session.limits)
     state["session"] = session
     encoding = connection.headers.get("content-encoding", "identity").strip().lower()

@@ -165,6 +165,6 @@ def _ids(
         ids: list[int] = tokenizer.apply_chat_template(
             messages, tokenize=True, add_generation_prompt=prompt, return_dict=False, **given
         )
-    except jinja2.TemplateError as error:
+    except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise TemplateError(f"the model's chat template refuses the row: {error}") from error
     return ids

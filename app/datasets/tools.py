@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.datasets.faults import RowFault, at, kind_of, shown
+from app.datasets.json_rows import decode
 
 OLD_FIELDS = ("function_call", "functions")
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -158,9 +159,8 @@ def unanswered(calls: Calls) -> Iterator[RowFault]:
 def arguments_of(given: Any) -> dict[str, Any] | None:
     """A call's arguments as an object, however they are written; None when they are none."""
     if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except (ValueError, RecursionError):
+        sound, given, faults = decode(given)
+        if not sound or faults:
             return None
     return given if isinstance(given, dict) else None
 

@@ -113,11 +113,12 @@ async def update(
     if faults:
         raise invalid(faults)
     answer = Response(known)
+    if values.get("name") is not None:
+        await _name_is_free(session, values["name"], id)
     if values.get("limits") is not None:
         limits = changed_limits(known.limits, values["limits"])
         answer = await _changed(session, id, SetLimits(**asdict(limits)))
     if values.get("name") is not None:
-        await _name_is_free(session, values["name"], id)
         answer = await _changed(session, id, RenameAccount(values["name"]))
     return answer
 

@@ -53,12 +53,15 @@ async def upload(request: Request[Any, Any, Any], session: Authenticated) -> Res
         command = _registration(session.caller.account_id, form, place, repeatable=key is not None)
         session = await once(request, command.request_hash.encode())
         await admit_bytes(session, id, command.bytes, "file")
-    except (ApiError, Replayed) as error:
+    except BaseException as error:  # nothing names the bytes yet
         await store.delete(place)
-        if isinstance(error, ApiError):
+        if not isinstance(error, Replayed):
             await release(session.service.pool, id)
         raise
     file = await register(session, id, command, certain=key is not None)
+    if file.status == "deleted":
+        message = f"file {id} was uploaded under this Idempotency-Key and deleted since; use another key"
+        raise ApiError(400, "invalid_state_transition", message)
     return Response(file_view(file), status_code=201, headers={"location": f"/v1/files/{id}"})
 
 

@@ -124,9 +124,10 @@ async def _made(
 ) -> Response[KeyObject]:
     """The answer to a command that made a key."""
     reply, seen = await decided(session, ACCOUNTS, account_id, command, certain=False)
-    view = held_key_view(msgspec.json.decode(reply.state, type=Account), key_id, datetime.now(UTC))
-    # Decided before, by a process that died before it could answer: the secret that it made is lost.
-    told = replace(view, key=None if reply.repeated else secret)
+    account = msgspec.json.decode(reply.state, type=Account)
+    # An earlier try may have been decided, with a secret that was lost with its answer.
+    ours = any(key.id == key_id and key.sha256 == command.sha256 for key in account.keys)
+    told = replace(held_key_view(account, key_id, datetime.now(UTC)), key=secret if ours else None)
     headers = {"location": f"/v1/keys.get/{key_id}"}
     return Response(told, status_code=201 if seen else 202, headers=headers)
 

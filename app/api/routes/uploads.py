@@ -9,8 +9,8 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from app.api import resumable
-from app.api.errors import invalid
-from app.api.idempotency import idempotency_key, once
+from app.api.errors import ApiError, invalid
+from app.api.idempotency import Replayed, idempotency_key, once
 from app.api.requests import json_object, read_fields
 from app.api.schemas.files import file_view
 from app.api.schemas.form import PartForm
@@ -66,15 +66,16 @@ async def add_part(request: Request[Any, Any, Any], session: Authenticated, id: 
     part_id = derive_id("part", id, key) if key else derive_id("part", uuid4().hex)
     place, store = part_place(id, part_id, uuid4().hex), session.service.store
     form = await receive(request, store, place, LARGEST_PART, field="data")
-    part = None
     try:
         await once(request, form.stored.sha256.encode())
         part = await resumable.add_part(
             session, upload, part_id, form.stored.bytes, form.stored.sha256, place
         )
-    finally:
-        if part is None or part["key"] != place:  # refused, or sent before
-            await store.delete(place)
+    except (ApiError, Replayed):  # after any other error the part may have been noted all the same
+        await store.delete(place)
+        raise
+    if part["key"] != place:  # sent before
+        await store.delete(place)
     return part_view(part)
 
 

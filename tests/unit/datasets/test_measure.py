@@ -101,7 +101,7 @@ def test_rows_are_shown_token_by_token(asked: Any) -> None:
 def test_texts_pairs_and_packed_files_are_measured_as_well(asked: Any, tmp_path: Path) -> None:
     text = asked(json.dumps({"text": "one two three"}), first=1)
     assert text.training.trainable == text.training.tokens - 1
-    assert "".join(token.text for token in text.shown[0].tokens) == "one two three"
+    assert "".join(token.text for token in text.shown[0].tokens) == "one two three<|im_end|>"
     pair = asked(json.dumps({"prompt": "1 + 1?", "chosen": "2", "rejected": "many"}), first=1)
     assert (pair.training.rows, pair.training.trainable) == (1, 4)
     better, worse = (asked(chat("1 + 1?", answer)).training.tokens for answer in ("2", "many"))
