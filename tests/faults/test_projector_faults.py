@@ -96,6 +96,7 @@ async def test_postgresql_restarted_under_it_is_no_more_than_a_pause(
                 for number in range(rounds(1, 5)):
                     async with load.going_on(f"job-{number}"):
                         await answered(log, load.sent)
+                        await caught_up(log, dsn)  # so that it is under way
                         await life.aclose()
                         await proxy.cut()
                         again = await life.enter_async_context(embedded_postgres(tmp_path / "postgres"))

@@ -62,9 +62,10 @@ async def events(
     has ended: every event behind `Last-Event-ID`, each once and in order, and the steps taken from now on.
     """
     streamed = accepts_stream(request.headers.get("accept", ""))
-    behind = version_in(id, after) if after is not None else 0
     if streamed and last_event_id:
         behind = version_in(id, last_event_id, "Last-Event-ID")
+    else:
+        behind = version_in(id, after) if after is not None else 0
     await the_tuning(session, id)
     if streamed:
         return Streamed(partial(session.service.streams.tell, id, behind, session.caller.key_id))

@@ -156,7 +156,7 @@ async def test_a_port_in_use_is_told_in_a_sentence(database: str, tmp_path: Path
 async def test_a_stop_lets_what_is_in_flight_finish(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.routes.files.CHECKED_WITHIN", 1.0)
+    monkeypatch.setattr("app.api.stored_files.CHECKED_WITHIN", 1.0)
     async with contextlib.AsyncExitStack() as clients:
         async with running(memory_log(), database, tmp_path, reactor=False) as service:
             client = await clients.enter_async_context(service.client())

@@ -13,18 +13,20 @@ import tunesmith
 from app.webhooks.signing import secret_of, signature, signatures
 
 KEY = "k" * 32
-NOW = datetime.now(UTC)
 PAYLOAD = (
     '{"id":"job-a:3","object":"event","type":"fine_tuning.job.succeeded","created_at":1,'
     '"data":{"id":"job-ä"}}'
 )
 
 
-def headers(generation: int = 1, previous_until: datetime | None = None) -> dict[str, str]:
-    signed = signatures(KEY, "wh-a", generation, previous_until, id="whd-1", at=NOW, payload=PAYLOAD)
+def headers(generation: int = 1, seconds_left: float | None = None) -> dict[str, str]:
+    """Signed now; the secret before this generation's holds for so many more seconds."""
+    now = datetime.now(UTC)
+    until = now + timedelta(seconds=seconds_left) if seconds_left is not None else None
+    signed = signatures(KEY, "wh-a", generation, until, id="whd-1", at=now, payload=PAYLOAD)
     return {
         "webhook-id": "whd-1",
-        "webhook-timestamp": str(int(NOW.timestamp())),
+        "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": signed,
     }
 
@@ -48,7 +50,7 @@ def test_it_is_the_signature_of_the_specifications_own_example() -> None:
 
 @pytest.mark.parametrize("secret", [secret_of(KEY, "wh-a", 2), secret_of(KEY, "wh-a", 1)])
 def test_for_a_while_after_a_rotation_both_secrets_hold(secret: str) -> None:
-    both = headers(2, NOW + timedelta(seconds=60))
+    both = headers(2, 60)
     assert standardwebhooks.Webhook(secret).verify(PAYLOAD.encode(), both)["id"] == "job-a:3"
     assert tunesmith.verify_webhook(PAYLOAD, both, secret).data["id"] == "job-ä"
     client = openai.OpenAI(api_key="sk-none", webhook_secret=secret)
@@ -56,7 +58,7 @@ def test_for_a_while_after_a_rotation_both_secrets_hold(secret: str) -> None:
 
 
 def test_after_that_while_only_the_new_one_holds() -> None:
-    late = headers(2, NOW)
+    late = headers(2, 0)
     assert tunesmith.verify_webhook(PAYLOAD, late, secret_of(KEY, "wh-a", 2)).id == "job-a:3"
     with pytest.raises(tunesmith.WebhookVerificationError):
         tunesmith.verify_webhook(PAYLOAD, late, secret_of(KEY, "wh-a", 1))
