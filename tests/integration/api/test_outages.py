@@ -44,8 +44,9 @@ async def test_without_postgresql_the_answer_is_503_and_all_is_well_once_it_is_b
         async with running(memory_log(), dsn, tmp_path) as service, service.client() as client:
             body = {"model": MODEL, "training_file": await uploaded(client)}
             await proxy.cut()
+            unknown = {"model": MODEL, "training_file": "file-unknown"}
             for method, path in (("GET", "/v1/tunings.list"), ("POST", CREATE), ("GET", "/metrics")):
-                unavailable(await client.request(method, path, json={}))
+                unavailable(await client.request(method, path, json=unknown))
             health = await client.get("/health")
             assert health.status_code == 503
             assert health.json()["database"].startswith("error: ")
