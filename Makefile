@@ -58,6 +58,7 @@ check-sdk: install-dev
 check-contracts: install-dev
 	$(BIN)/python -m scripts.asyncapi --check
 	$(BIN)/python -m scripts.openapi --check
+	$(BIN)/python -m scripts.docs --check
 
 .PHONY: check-deployment
 check-deployment: install-dev
@@ -95,6 +96,10 @@ contracts: install-dev ## write infra/kafka/asyncapi.yaml, infra/openapi.yaml an
 	$(BIN)/python -m scripts.asyncapi
 	$(BIN)/python -m scripts.openapi
 	$(BIN)/python -m tests.contract.golden
+
+.PHONY: docs
+docs: install-dev ## write docs/reference/ from the code: routes, SDK, commands, settings, hyperparameters, errors
+	$(BIN)/python -m scripts.docs
 
 .PHONY: bench
 bench: install-dev bench-install ## the figures that are promised, as ratios within one run (18 minutes)

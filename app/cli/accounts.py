@@ -16,7 +16,10 @@ Quota = Annotated[int | None, typer.Option(min=0, help="0: no limit; not given: 
 
 @app.command("list")
 def list_all(data_dir: DataDir = None) -> None:
-    """List all accounts with their own limits."""
+    """List all accounts with their own limits.
+
+    Example: `tunesmith-server accounts list`
+    """
     query = "SELECT id, name, suspended, limits FROM read.accounts ORDER BY created_at"
     for row in finished(fetched(attached(data_dir), query)):
         state = "suspended" if row["suspended"] else "open"
@@ -25,7 +28,10 @@ def list_all(data_dir: DataDir = None) -> None:
 
 @app.command("create")
 def create(name: str, data_dir: DataDir = None) -> None:
-    """Open an account; make a key for it with `keys create --account`."""
+    """Open an account; make a key for it with `keys create --account`.
+
+    Example: `tunesmith-server accounts create research`
+    """
     from app.domain.accounts import OpenAccount
 
     print(f"{_asked(name, OpenAccount(name, fresh=True), data_dir).id} is open")
@@ -40,7 +46,10 @@ def limits(
     creates_per_minute: Quota = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Set all limits of an account anew."""
+    """Set all limits of an account anew.
+
+    Example: `tunesmith-server accounts limits research --running-tunings 2`
+    """
     from app.domain.accounts import SetLimits
 
     command = SetLimits(running_tunings, waiting_tunings, stored_bytes, creates_per_minute)
@@ -49,7 +58,10 @@ def limits(
 
 @app.command("suspend")
 def suspend(name: Name, data_dir: DataDir = None) -> None:
-    """Refuse everything an account asks for; running tunings finish, waiting ones wait."""
+    """Refuse everything an account asks for; running tunings finish, waiting ones wait.
+
+    Example: `tunesmith-server accounts suspend research`
+    """
     from app.domain.accounts import SuspendAccount
 
     _asked(name, SuspendAccount(), data_dir)
@@ -58,7 +70,10 @@ def suspend(name: Name, data_dir: DataDir = None) -> None:
 
 @app.command("reinstate")
 def reinstate(name: Name, data_dir: DataDir = None) -> None:
-    """End a suspension."""
+    """End a suspension.
+
+    Example: `tunesmith-server accounts reinstate research`
+    """
     from app.domain.accounts import ReinstateAccount
 
     _asked(name, ReinstateAccount(), data_dir)

@@ -22,7 +22,10 @@ def apply_declared(
     prune: Annotated[bool, typer.Option("--prune", help="Also withdraw what is not declared.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Grant each role what it needs; report what was missing, and what nobody declared."""
+    """Grant each role what it needs; report what was missing, and what nobody declared.
+
+    Example: `tunesmith-server acls apply`
+    """
     from app.log import acls
     from app.log.access import access_of
     from app.log.acl_admin import apply
@@ -38,7 +41,10 @@ def apply_declared(
 
 @app.command("diff")
 def diff(data_dir: DataDir = None) -> None:
-    """Report how the brokers' permissions differ from the declared ones; change nothing."""
+    """Report how the brokers' permissions differ from the declared ones; change nothing.
+
+    Example: `tunesmith-server acls diff`
+    """
     from app.log import acls
     from app.log.access import access_of
     from app.log.acl_admin import difference

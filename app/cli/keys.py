@@ -20,7 +20,10 @@ def create(
     expires_in: Annotated[int | None, typer.Option(min=1, help="Seconds from now; else never.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Make a key and print it: it is shown this once."""
+    """Make a key and print it: it is shown this once.
+
+    Example: `tunesmith-server keys create --account research --scope read --scope write`
+    """
     from app.keys import issue
     from app.log.kafka import log_of
 
@@ -36,7 +39,10 @@ def create(
 
 @app.command("list")
 def list_all(data_dir: DataDir = None) -> None:
-    """List all keys, never their secrets."""
+    """List all keys, never their secrets.
+
+    Example: `tunesmith-server keys list`
+    """
     rows = finished(
         fetched(
             attached(data_dir),
@@ -61,7 +67,10 @@ def rotate_one(
     keep: Annotated[int, typer.Option(min=0, help="Seconds that the old key stays good.")] = 0,
     data_dir: DataDir = None,
 ) -> None:
-    """Replace a key by a new one and print that: it is shown this once."""
+    """Replace a key by a new one and print that: it is shown this once.
+
+    Example: `tunesmith-server keys rotate key-abc --keep 3600`
+    """
     from app.keys import rotate
     from app.log.kafka import log_of
 
@@ -76,7 +85,10 @@ def revoke_one(
     account: Annotated[str, typer.Option(help="The account that the key belongs to.")] = "default",
     data_dir: DataDir = None,
 ) -> None:
-    """Make a key worthless."""
+    """Make a key worthless.
+
+    Example: `tunesmith-server keys revoke key-abc`
+    """
     from app.keys import revoke
     from app.log.kafka import log_of
 

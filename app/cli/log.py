@@ -20,7 +20,10 @@ def tail(
     from_start: Annotated[bool, typer.Option(help="From the beginning, then stop at the end.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Print records as they lie on the log, one a line."""
+    """Print records as they lie on the log, one a line.
+
+    Example: `tunesmith-server log tail tunings.events --from-start`
+    """
     from app.log.kafka import log_of
     from app.log.port import Start, all_partitions
 
@@ -59,7 +62,10 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Print what happened to a job, event by event, and the state that the events make."""
+    """Print what happened to a job, event by event, and the state that the events make.
+
+    Example: `tunesmith-server log replay job-abc --version 3`
+    """
     import msgspec
 
     from app.domain.streams import STREAMS
@@ -97,7 +103,10 @@ def replay(
 
 @app.command("verify")
 def verify(data_dir: DataDir = None) -> None:
-    """Prove versions, chains, ends, states, replies and read model. Exit code 1 if anything is wrong."""
+    """Prove versions, chains, ends, states, replies and read model. Exit code 1 if anything is wrong.
+
+    Example: `tunesmith-server log verify --data-dir .tunesmith`
+    """
     from app.domain.streams import STREAMS
     from app.log.audit import audit
     from app.log.kafka import log_of

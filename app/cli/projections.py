@@ -11,7 +11,10 @@ app = typer.Typer(help="The read model.", no_args_is_help=True)
 
 @app.command("status")
 def status(data_dir: DataDir = None) -> None:
-    """How far the read model is, by partition."""
+    """How far the read model is, by partition.
+
+    Example: `tunesmith-server projections status`
+    """
     rows = finished(
         fetched(
             attached(data_dir),
@@ -26,7 +29,10 @@ def status(data_dir: DataDir = None) -> None:
 
 @app.command("rebuild")
 def rebuild_all(data_dir: DataDir = None) -> None:
-    """Build the read model anew from the log, beside the serving one, then put it in its place."""
+    """Build the read model anew from the log, beside the serving one, then put it in its place.
+
+    Example: `tunesmith-server projections rebuild`
+    """
     from app.log.kafka import log_of
     from app.projections.read_model import prepare, rebuild
 

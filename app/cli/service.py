@@ -19,7 +19,10 @@ def up(
         int | None, typer.Option(help="Port of the api; 0: a free one.", min=0, max=65535)
     ] = None,
 ) -> None:
-    """Run all roles here, with an embedded Kafka broker and PostgreSQL. Prints `READY <url>` on stdout."""
+    """Run all roles here, with an embedded Kafka broker and PostgreSQL. Prints `READY <url>` on stdout.
+
+    Example: `tunesmith-server up --data-dir .tunesmith --port 8000`
+    """
     import asyncpg
 
     from app.catalogue.packaged import ModelError
@@ -55,7 +58,10 @@ def run(
         typer.Argument(help="api, command-handler, scheduler, projector, reactor, trainer-worker."),
     ],
 ) -> None:
-    """Run these roles against TUNESMITH_KAFKA and TUNESMITH_DATABASE."""
+    """Run these roles against TUNESMITH_KAFKA and TUNESMITH_DATABASE.
+
+    Example: `tunesmith-server run command-handler projector`
+    """
     import asyncpg
 
     from app.roles import ROLES
@@ -74,7 +80,10 @@ def run(
 
 
 def settings() -> None:
-    """List every setting: its variable, value and meaning."""
+    """List every setting: its variable, value and meaning.
+
+    Example: `tunesmith-server settings`
+    """
     current = settings_of()
     for field in msgspec.inspect.type_info(Settings).fields:  # type: ignore[attr-defined]
         described = getattr(field.type, "extra_json_schema", None) or {}

@@ -17,7 +17,10 @@ app = typer.Typer(help="Topics as declared in infra/kafka/topics.toml.", no_args
 
 @app.command("apply")
 def apply_declared(data_dir: DataDir = None) -> None:
-    """Make the topics that are missing; report what the others differ in."""
+    """Make the topics that are missing; report what the others differ in.
+
+    Example: `tunesmith-server topics apply`
+    """
     from app.log import topics
     from app.log.access import access_of
     from app.log.topic_admin import apply
@@ -28,7 +31,10 @@ def apply_declared(data_dir: DataDir = None) -> None:
 
 @app.command("diff")
 def diff(data_dir: DataDir = None) -> None:
-    """Report how the broker's topics differ from the declared ones; change nothing."""
+    """Report how the broker's topics differ from the declared ones; change nothing.
+
+    Example: `tunesmith-server topics diff`
+    """
     from app.log import topics
     from app.log.access import access_of
     from app.log.topic_admin import drift

@@ -26,7 +26,10 @@ def apply_declared(
     prune: Annotated[bool, typer.Option("--prune", help="Also delete ours that are not declared.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Make the users that are missing, and give each the password that its file holds."""
+    """Make the users that are missing, and give each the password that its file holds.
+
+    Example: `tunesmith-server users apply --passwords secrets/`
+    """
     from app.log import acls, user_admin
     from app.log.access import access_of
 
@@ -49,7 +52,10 @@ def apply_declared(
 
 @app.command("diff")
 def diff(data_dir: DataDir = None) -> None:
-    """Report which users are missing on the brokers, and which of ours nobody declared; change nothing."""
+    """Report which users are missing on the brokers, and which of ours nobody declared; change nothing.
+
+    Example: `tunesmith-server users diff`
+    """
     from app.log import acls, user_admin
     from app.log.access import access_of
 

@@ -11,7 +11,10 @@ app = typer.Typer(help="Trainer workers.", no_args_is_help=True)
 
 @app.command("list")
 def list_all(data_dir: DataDir = None) -> None:
-    """The workers by their last heartbeats."""
+    """The workers by their last heartbeats.
+
+    Example: `tunesmith-server workers list --data-dir .tunesmith`
+    """
     from app.log import topics
     from app.log.kafka import log_of
     from app.log.port import read_all

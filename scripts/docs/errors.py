@@ -1,0 +1,126 @@
+"""`errors.md`: every code that a request, a tuning or a file's check can end with, from `errors.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from scripts.docs.markdown import code, page, table
+
+PATH = Path(__file__).with_name("errors.toml")
+NAMES = {
+    400: "the request is not valid",
+    401: "no key, or an unknown one",
+    403: "this key may not do this",
+    404: "no such route, or no such thing of this account",
+    405: "the route does not take this method",
+    408: "the request came too slowly",
+    409: "it goes against what is there",
+    413: "too large",
+    415: "not a media type that is taken",
+    429: "a limit is reached",
+    431: "path and headers are too large",
+    500: "a fault of the service",
+    503: "something that the service needs is not there",
+}
+
+
+class Request(Struct, frozen=True, forbid_unknown_fields=True):
+    """A code that the api answers with."""
+
+    code: str
+    status: tuple[int, ...]
+    meaning: str
+    do: str
+
+
+class Failure(Struct, frozen=True, forbid_unknown_fields=True):
+    """A code that a tuning fails with: whose fault it was, and whether the same tuning may go well again."""
+
+    code: str
+    blame: str
+    meaning: str
+    do: str
+    retryable: bool = False
+
+
+class Row(Struct, frozen=True, forbid_unknown_fields=True):
+    """A code of a file's check, or of an estimate: a fault, or a warning, which stops nothing."""
+
+    code: str
+    meaning: str
+    do: str
+    warning: bool = False
+
+
+class Lost(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why an attempt was lost."""
+
+    code: str
+    meaning: str
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True):
+    """Every code there is. `internal` are those that the service's parts tell each other, and nobody else."""
+
+    request: tuple[Request, ...]
+    failure: tuple[Failure, ...]
+    row: tuple[Row, ...]
+    lost: tuple[Lost, ...]
+    internal: tuple[Lost, ...]
+
+
+INTRODUCTION = """\
+Every refusal is `{"error": {"type", "message", "code", "param"}}`. The message says what is wrong here and
+now and what to do; `code` is stable and for programs; `param` names what it is about. A request with
+several faults has them all in `error.errors`, each with its own code. The SDK raises [an
+exception](sdk.md#exceptions) with the same fields.
+
+Send again by itself: 408, 429, 500, 503 and broken connections, after `Retry-After` and with an
+`Idempotency-Key`, unless the answer has `x-should-retry: false`. The SDK does so."""
+FAILED = """\
+A tuning that fails has `error` with `type`, `code`, `message`, `param` and `retryable`. The type is
+`invalid_request_error` when something about the request must change, else `server_error`. `retryable` says
+that the same tuning may go well when it is created again. The log of the attempt (`tunesmith tunings logs
+JOB`) has more."""
+CHECKED = """\
+`GET /v1/files/{id}/check` has them with line, JSON pointer, message and a proposed fix; `tunings.estimate`
+those that depend on the model. A file with a fault cannot be trained on. A warning stops nothing."""
+LOST = """\
+An attempt is lost when its worker, its process or its devices are. The tuning goes on from the last
+checkpoint on another attempt; after four losses it fails with `attempts_exhausted`. The event
+`attempt_lost` has the reason."""
+
+
+def table_of_codes() -> Table:
+    """What `errors.toml` holds."""
+    return msgspec.convert(tomllib.loads(PATH.read_text()), Table)
+
+
+def text() -> str:
+    """The page."""
+    known = table_of_codes()
+    parts = [INTRODUCTION, "## Refused requests"]
+    for status, name in NAMES.items():
+        found = [each for each in known.request if status in each.status]
+        parts += [f"### {status}", f"{name[0].upper()}{name[1:]}.", _explained(found)]
+    failures = [
+        (code(each.code), each.blame, "yes" if each.retryable else "no", each.meaning, each.do)
+        for each in sorted(known.failure, key=lambda each: each.code)
+    ]
+    head = ("code", "whose fault", "retryable", "meaning", "what to do")
+    parts += ["## Failed tunings", FAILED, table(head, failures)]
+    parts += ["## Faults of files", CHECKED, _explained(each for each in known.row if not each.warning)]
+    parts += ["## Warnings about files", _explained(each for each in known.row if each.warning)]
+    lost = [(code(each.code), each.meaning) for each in known.lost]
+    parts += ["## Lost attempts", LOST, table(("reason", "meaning"), lost)]
+    return page("Errors", "`scripts/docs/errors.toml`", *parts)
+
+
+def _explained(codes: Iterable[Request | Row]) -> str:
+    rows = [(code(each.code), each.meaning, each.do) for each in codes]
+    return table(("code", "meaning", "what to do"), rows)
