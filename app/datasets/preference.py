@@ -122,6 +122,11 @@ def _side_faults(side: Part, calls: Calls) -> Iterator[RowFault]:
             where = f"{side.pointer}/{side.first + number}/role"
             said = "a side of a pair has a user's message, which the prompt does not have"
             yield RowFault("bad_side", where, said, "put what is common to both sides into the prompt")
+    for number, message in enumerate(messages):
+        if isinstance(message, dict) and message.get("role") == "assistant" and message.get("weight") == 0:
+            where = f"{side.pointer}/{side.first + number}/weight"
+            said = "a side of a pair is compared whole: no message of it can have the weight 0"
+            yield RowFault("unsupported_weight", where, said, "remove the weight, or the message")
     if roles and roles[-1] == "tool":
         where = f"{side.pointer}/{side.first + len(roles) - 1}/role"
         said = "the last message is from tool: there is no answer to prefer"

@@ -210,6 +210,21 @@ def test_files_are_listed_checked_fetched_and_deleted(
     assert json.loads(capsys.readouterr().out)["deleted"] is True
 
 
+def test_a_check_shows_every_page_of_faults(
+    server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def page(line: int, *, more: bool) -> Answer:
+        told = {"id": "file-1", "object": "file.check", "status": "error", "fault_count": 2}
+        return Answer(told | {"faults": [{"line": line, "code": "not_json"}], "has_more": more})
+
+    server.on("GET /v1/files/file-1", Answer(example.file(status="error")))
+    server.on("GET /v1/files/file-1/check", page(1, more=True), page(1001, more=False))
+    assert run(["files", "check", "file-1", "--json"]) == ExitCode.FILE_FAULTY
+    found = json.loads(capsys.readouterr().out)
+    assert [fault["line"] for fault in found["faults"]] == [1, 1001]
+    assert found["has_more"] is False
+
+
 def test_create_uploads_paths_and_sends_typed_hyperparameters(
     server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -62,13 +62,14 @@ class AsyncFileResource:
                 call = post("/v1/files", key=idempotency_key, form=form)
                 return verified(File(await self._transport.json(call)), window.digest.hexdigest())
             uploads = AsyncUploadResource(self._transport)
-            upload = (
-                await uploads.get(resume)
-                if resume is not None
-                else await uploads.create(
+            if resume is None:
+                begun = await uploads.create(
                     source.filename, source.size, purpose, idempotency_key=idempotency_key
                 )
-            )
+                # Of a repeated key the answer is the first one, and the upload may have come far since.
+                upload = await uploads.get(begun.id) if idempotency_key is not None else begun
+            else:
+                upload = await uploads.get(resume)
             return await sent_in_parts(self._transport, source, upload, on_progress)
 
     async def list(

@@ -63,11 +63,12 @@ class FileResource:
                 call = post("/v1/files", key=idempotency_key, form=form)
                 return verified(File(self._transport.json(call)), window.digest.hexdigest())
             uploads = UploadResource(self._transport)
-            upload = (
-                uploads.get(resume)
-                if resume is not None
-                else uploads.create(source.filename, source.size, purpose, idempotency_key=idempotency_key)
-            )
+            if resume is None:
+                begun = uploads.create(source.filename, source.size, purpose, idempotency_key=idempotency_key)
+                # Of a repeated key the answer is the first one, and the upload may have come far since.
+                upload = uploads.get(begun.id) if idempotency_key is not None else begun
+            else:
+                upload = uploads.get(resume)
             return sent_in_parts(self._transport, source, upload, on_progress)
 
     def list(

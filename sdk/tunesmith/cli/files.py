@@ -9,11 +9,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from tunesmith import APIConnectionError, File, ServerError, TimeoutError, TuningClient
+from tunesmith import APIConnectionError, File, FileCheck, ServerError, TimeoutError, TuningClient
 from tunesmith._uploads import LARGEST_IN_ONE_PIECE
 from tunesmith.cli import show, show_planning
 from tunesmith.cli.exit_codes import ExitCode
 from tunesmith.cli.session import FileId, Json, connect, out, print_json, say
+
+FAULTS_A_PAGE = 1000
 
 app = typer.Typer(help="Files: upload, check, list, get, delete.", no_args_is_help=True)
 
@@ -165,7 +167,7 @@ def check(
             file = upload_shown(client, path).id
             say(f"{path} was uploaded as {file}; remove it with: tunesmith files delete {file}")
         client.files.wait_until_processed(file)
-        found = client.files.check(file)
+        found = _whole_check(client, file)
         sound = found.status != "error"
         estimate = client.tunings.estimate(model, file) if model is not None and sound else None
     if json:
@@ -178,6 +180,19 @@ def check(
             say(f"rows are read as {model} does once these faults are mended")
     if not sound or any(not finding.warning for finding in (estimate and estimate.findings) or []):
         raise typer.Exit(ExitCode.FILE_FAULTY)
+
+
+def _whole_check(client: TuningClient, file: str) -> FileCheck:
+    """What a check found, every page of it."""
+    found = page = client.files.check(file, limit=FAULTS_A_PAGE)
+    after = 0
+    while page.has_more and (page.faults or page.warnings):
+        after += FAULTS_A_PAGE
+        page = client.files.check(file, limit=FAULTS_A_PAGE, after=after)
+        for name in ("faults", "warnings"):
+            found[name] = [*(found.get(name) or []), *(page.get(name) or [])]
+        found["has_more"] = bool(page.has_more)
+    return found
 
 
 @app.command("delete")

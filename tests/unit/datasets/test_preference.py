@@ -77,6 +77,10 @@ def test_both_sides_can_call_the_tools_of_the_prompt() -> None:
             {"prompt": "a", "chosen": [], "rejected": " "},
             [("not_text", "/chosen"), ("empty_content", "/rejected")],
         ),
+        (
+            {"prompt": "a", "chosen": [SEVEN | {"weight": 0}], "rejected": "c"},
+            [("unsupported_weight", "/chosen/0/weight")],
+        ),
         ({"prompt": [ASKED], "chosen": [ASKED], "rejected": "c"}, [("bad_side", "/chosen/0/role")]),
         (
             {
