@@ -76,7 +76,7 @@ async def test_every_example_runs(database: str, tmp_path: Path, monkeypatch: py
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits looks again soon: the examples have the SDK's own intervals, of seconds."""
+    """Whoever waits looks again soon, not after the SDK's own seconds; commands are put together once."""
     asleep, asleep_too = time.sleep, asyncio.sleep
     brief: dict[Any, Callable[[float], Any]] = {
         Transport: lambda seconds: asleep(min(seconds, SOON)),
@@ -84,6 +84,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for kind, sleep in brief.items():
         monkeypatch.setitem(kind.__init__.__kwdefaults__, "sleep", sleep)
+    monkeypatch.setattr(typer.main, "get_command", {user_app: COMMANDS["tunesmith"]}.__getitem__)
     monkeypatch.setattr(watching, "POLL_INTERVAL", SOON)
     monkeypatch.setitem(show_progress.__kwdefaults__, "poll_interval", SOON)  # type: ignore[arg-type]
 

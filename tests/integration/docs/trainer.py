@@ -41,7 +41,7 @@ class Trainer:
                     if row["id"] not in known:
                         known.add(row["id"])
                         training.create_task(self._train(row["id"], patient=self.patient))
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)
 
     async def _train(self, id: str, *, patient: bool) -> None:
         await self._report(id, AssignAttempt(Attempt(1, "gpu-box", "s", 0)), ReportStarted(1, "s"))
