@@ -6,7 +6,6 @@ import asyncio
 import resource
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
@@ -19,12 +18,12 @@ from app.domain.ids import derive_id
 from app.log.codec import Event, command_record
 from app.log.port import Log
 from app.log.sender import Sender
-from app.reactors.following import follow
+from app.reactors.following import follow_each
 from app.storage.keys import check_key, digests_key, faults_key, warnings_key
 from app.storage.store import ObjectMissing, Store
 
 REACTOR = "check_files"
-AT_A_TIME = 2
+LARGE = 64 * 1024**2
 CHECKED_WITHIN = 3600.0
 LARGEST_MEMORY = 4 * 1024**3
 NO_CHECK = RecordCheck(None, 0, 0)
@@ -35,14 +34,15 @@ logger = structlog.get_logger("reactor")
 async def serve(log: Log, pool: asyncpg.Pool, store: Store, stop: asyncio.Event) -> None:
     """Check files as they are uploaded, until `stop`. Two that check one file find the same."""
     sender = Sender(log)
+    # Each kind has a process of its own: whoever waits for a small file does not wait for a large one.
+    small, large = asyncio.Semaphore(1), asyncio.Semaphore(1)
 
-    async def check(events: Sequence[Event]) -> None:
-        limit = asyncio.Semaphore(AT_A_TIME)
-        uploads = [event for event in events if isinstance(event.body, Uploaded)]
-        await asyncio.gather(*(_react(event, sender, store, limit) for event in uploads))
+    async def check(event: Event) -> None:
+        if isinstance(event.body, Uploaded):
+            await _react(event, sender, store, large if event.body.bytes > LARGE else small)
 
     try:
-        await follow(log, pool, REACTOR, FILES, check, stop)
+        await follow_each(log, pool, REACTOR, FILES, check, stop)
     finally:
         await sender.close()
 

@@ -12,10 +12,11 @@ import structlog
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.codec import Event, Undecodable, read_event
-from app.log.port import Log, LogError, Partition, all_partitions, ends_of
+from app.log.port import Log, LogError, Partition, Reader, all_partitions, ends_of
 from app.storage.store import StorageError
 
 LARGEST_BATCH = 200
+MOST_UNDER_WAY = 64
 POLL_SECONDS = 0.5
 PAUSE_AFTER_ERROR = 1.0
 
@@ -32,6 +33,7 @@ PASSING = (LogError, StorageError, OSError, asyncpg.PostgresError, asyncpg.Inter
 logger = structlog.get_logger("reactor")
 
 React = Callable[[Sequence[Event]], Awaitable[None]]
+ReactToOne = Callable[[Event], Awaitable[None]]
 
 
 async def follow(
@@ -49,6 +51,77 @@ async def follow(
     Without a cursor it begins at the first event, or `from_end` with the next one.
     An event that this version cannot read stops its partition, and an alarm is logged: it is never skipped.
     """
+
+    async def in_batches(place: Place) -> None:
+        while not stop.is_set():
+            events, unreadable = await place.next(LARGEST_BATCH)
+            if events:
+                await react([event for _, event in events])
+                await place.done_up_to(place.position)
+            if unreadable is not None:
+                await _stopped(reactor, unreadable, stop)
+
+    await _partitions(log, pool, reactor, decider, in_batches, stop, from_end=from_end)
+
+
+async def follow_each(
+    log: Log, pool: asyncpg.Pool, reactor: str, decider: Decider, react: ReactToOne, stop: asyncio.Event
+) -> None:
+    """The same one by one, many at a time: none waits for an earlier one that takes long.
+
+    The cursor stays before the first that is not done, so after an error later ones may be done again.
+    """
+
+    async def each(place: Place) -> None:
+        under_way: dict[int, asyncio.Future[None]] = {}
+        try:
+            while not stop.is_set():
+                unreadable: Undecodable | None = None
+                if room := MOST_UNDER_WAY - len(under_way):
+                    events, unreadable = await place.next(room)
+                    for offset, event in events:
+                        under_way[offset] = asyncio.ensure_future(react(event))
+                else:
+                    await asyncio.wait(
+                        under_way.values(), timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    )
+                if unreadable is not None:
+                    await asyncio.gather(*under_way.values())
+                for offset, task in list(under_way.items()):
+                    if task.done():
+                        task.result()
+                        del under_way[offset]
+                await place.done_up_to(min(under_way, default=place.position))
+                if unreadable is not None:
+                    await _stopped(reactor, unreadable, stop)
+        finally:
+            for task in under_way.values():
+                task.cancel()
+            await asyncio.gather(*under_way.values(), return_exceptions=True)
+
+    await _partitions(log, pool, reactor, decider, each, stop)
+
+
+async def _partitions(
+    log: Log,
+    pool: asyncpg.Pool,
+    reactor: str,
+    decider: Decider,
+    follow_one: Callable[[Place], Awaitable[None]],
+    stop: asyncio.Event,
+    *,
+    from_end: bool = False,
+) -> None:
+    """Follow every partition of a stream until `stop`, anew after an error that passes."""
+
+    async def followed(partition: Partition) -> None:
+        position = await pool.fetchval(POSITION, reactor, *partition) or 0
+        reader = await log.reader({partition: position})
+        try:
+            await follow_one(Place(pool, reactor, decider, partition, reader, position))
+        finally:
+            await reader.close()
+
     while not stop.is_set():
         try:
             partitions = await all_partitions(log, topics.events(decider.stream))
@@ -57,9 +130,48 @@ async def follow(
                     await pool.execute(BEGIN, reactor, *partition, end)
             async with asyncio.TaskGroup() as tasks:
                 for partition in partitions:
-                    tasks.create_task(_follow(log, pool, reactor, decider, partition, react, stop))
+                    tasks.create_task(followed(partition))
         except* PASSING as errors:
             await interrupted(reactor, errors.exceptions[0], stop)
+
+
+class Place:
+    """Where a reactor is in a partition: `position` is the offset of the next event to read."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        reactor: str,
+        decider: Decider,
+        partition: Partition,
+        reader: Reader,
+        position: int,
+    ) -> None:
+        self._pool, self._reactor, self._decider = pool, reactor, decider
+        self._partition, self._reader = partition, reader
+        self.position = self._kept = position
+
+    async def next(self, limit: int) -> tuple[list[tuple[int, Event]], Undecodable | None]:
+        """The next events with their offsets, and why the one behind them cannot be read, if it cannot."""
+        events: list[tuple[int, Event]] = []
+        for record in await self._reader.fetch(limit, POLL_SECONDS):
+            try:
+                events.append((record.offset, read_event(self._decider, record)))
+            except Undecodable as error:
+                return events, error
+            self.position = record.offset + 1
+        return events, None
+
+    async def done_up_to(self, position: int) -> None:
+        """Keep the cursor: everything before `position` is done."""
+        if position > self._kept:
+            await self._pool.execute(ADVANCE, self._reactor, *self._partition, position)
+            self._kept = position
+
+
+async def _stopped(reactor: str, unreadable: Undecodable, stop: asyncio.Event) -> None:
+    logger.critical("reactor_stopped", reactor=reactor, error=str(unreadable))
+    await stop.wait()
 
 
 async def tables_made(pool: asyncpg.Pool, reactor: str, tables: Sequence[str], stop: asyncio.Event) -> bool:
@@ -85,35 +197,3 @@ async def paused(seconds: float, stop: asyncio.Event) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
-
-
-async def _follow(
-    log: Log,
-    pool: asyncpg.Pool,
-    reactor: str,
-    decider: Decider,
-    partition: Partition,
-    react: React,
-    stop: asyncio.Event,
-) -> None:
-    position = await pool.fetchval(POSITION, reactor, *partition) or 0
-    reader = await log.reader({partition: position})
-    try:
-        while not stop.is_set():
-            events: list[Event] = []
-            unreadable: Undecodable | None = None
-            for record in await reader.fetch(LARGEST_BATCH, POLL_SECONDS):
-                try:
-                    events.append(read_event(decider, record))
-                except Undecodable as error:
-                    unreadable = error
-                    break
-                position = record.offset + 1
-            if events:
-                await react(events)
-                await pool.execute(ADVANCE, reactor, *partition, position)
-            if unreadable is not None:
-                logger.critical("reactor_stopped", reactor=reactor, error=str(unreadable))
-                await stop.wait()
-    finally:
-        await reader.close()

@@ -18,7 +18,7 @@ from app.domain.files import FILES
 from app.log.codec import Event
 from app.log.memory import MemoryLog
 from app.projections import read_model
-from app.reactors.following import MADE, follow
+from app.reactors.following import MADE, follow, follow_each
 from app.reactors.serve import serve
 from app.storage.store import Store
 from tests.integration.api.service import memory_log as service_log
@@ -77,6 +77,34 @@ async def test_what_it_cannot_read_stops_its_partition_alone_until_it_can(databa
         return  # no version will ever read it
     async with reacting(log, database, LATER) as given:
         await until_given(given, "file-b:1", "file-c:1", "file-c:2")
+
+
+async def test_one_that_takes_long_holds_up_no_other_and_is_done_again_after_a_stop(database: str) -> None:
+    await read_model.prepare(database)
+    log = memory_log(1)
+    await append(log, *events(FILES, "file-a", UPLOADED, partition=0))
+    await append(log, *events(FILES, "file-b", UPLOADED, partition=0))
+    for released in (False, True):
+        done: list[str] = []
+        stop, release = asyncio.Event(), asyncio.Event()
+
+        async def react(event: Event, done: list[str] = done, release: asyncio.Event = release) -> None:
+            if event.id == "file-a:1":
+                await release.wait()
+            done.append(event.id)
+
+        async with read_model.pool_for(database, "public") as pool:
+            following = asyncio.create_task(follow_each(log, pool, "test", FILES, react, stop))
+            await until_given(done, "file-a:2", "file-b:1", "file-b:2")
+            assert not await pool.fetchval("SELECT count(*) FROM ops.cursors")
+            if released:
+                release.set()
+                async with asyncio.timeout(20):
+                    while await pool.fetchval("SELECT next_offset FROM ops.cursors") != 4:
+                        await asyncio.sleep(0.02)
+            stop.set()
+            await following
+        assert ("file-a:1" in done) == released
 
 
 async def test_the_role_waits_without_a_word_until_its_tables_are_made(database: str, tmp_path: Path) -> None:
