@@ -165,7 +165,7 @@ class Commands:
                 raise
 
     async def _listen(self) -> asyncpg.Connection:
-        connection = await asyncpg.connect(self._dsn)
+        connection = await asyncpg.connect(self._dsn, timeout=LISTENER_ANSWERS_WITHIN)
         await connection.add_listener(CHANNEL, self._on_applied)
         self._known.heard = True
         return connection

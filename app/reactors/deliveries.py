@@ -102,7 +102,7 @@ class Sending(Struct, frozen=True, kw_only=True):
     answered_within: float = ANSWERED_WITHIN
     taken_for: float = 60.0
     looks_every: float = POLL_SECONDS
-    at_a_time: int = 64
+    at_a_time: int = 256  # of one account's 16 endpoints at most a quarter
     at_a_time_each: int = 4
     resolve: Resolve = resolve
     now: Callable[[], datetime] = utc_now

@@ -10,9 +10,11 @@ import msgspec
 import structlog
 
 from app.domain.files import FILES, Deleted, File
+from app.domain.tunings import TUNINGS
 from app.log.codec import Event
 from app.log.port import Log
 from app.reactors.following import PASSING, follow, interrupted, paused, tables_made
+from app.reactors.lag import caught_up
 from app.storage.keys import found_keys
 from app.storage.store import Store
 
@@ -47,15 +49,17 @@ async def serve(
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(follow(log, pool, REACTOR, FILES, remember, stop))
-        tasks.create_task(_sweep(pool, store, stop, grace))
+        tasks.create_task(_sweep(log, pool, store, stop, grace))
 
 
-async def _sweep(pool: asyncpg.Pool, store: Store, stop: asyncio.Event, grace: float) -> None:
+async def _sweep(log: Log, pool: asyncpg.Pool, store: Store, stop: asyncio.Event, grace: float) -> None:
     await tables_made(pool, REACTOR, ["read.files", "read.tunings"], stop)
     while not stop.is_set():
         try:
-            while await _free(pool, store, grace) == AT_A_TIME:
-                pass
+            # A tuning that the read model does not show yet may want the bytes.
+            if await pool.fetch(FREE_NOW, grace, 1) and await caught_up(log, pool, TUNINGS.stream):
+                while await _free(pool, store, grace) == AT_A_TIME:
+                    pass
         except PASSING as error:
             await interrupted(REACTOR, error, stop)
         await paused(min(SWEEP_SECONDS, grace), stop)

@@ -11,22 +11,14 @@ import structlog
 from msgspec import Struct
 
 from app.domain.files import FILES
-from app.log import topics
-from app.log.port import Log, Partition, all_partitions, ends_of
-from app.reactors.following import (
-    LARGEST_BATCH,
-    PASSING,
-    POLL_SECONDS,
-    interrupted,
-    paused,
-    tables_made,
-)
+from app.log.port import Log
+from app.reactors.following import PASSING, interrupted, paused, tables_made
+from app.reactors.lag import caught_up
 from app.storage import keys
 from app.storage.store import Store
 
 REACTOR = "free_uploads"
 AT_A_TIME = 100
-SHOWN_WITHIN = 60
 
 EXPIRE = """
 UPDATE ops.uploads SET status = 'expired' WHERE status = 'pending' AND expires_at <= clock_timestamp()
@@ -40,7 +32,6 @@ FORGET = """
 DELETE FROM ops.uploads u WHERE expires_at <= clock_timestamp() - make_interval(secs => $1)
 AND NOT EXISTS (SELECT FROM ops.upload_parts p WHERE p.upload_id = u.id)
 """
-READ = "SELECT topic, partition, next_offset FROM read.checkpoints WHERE topic = $1"
 # The digits of a place are its own, so it stands in the state as it is. As json the state cannot be looked
 # into, for somebody's text in it may hold a NUL.
 NOBODYS_FILES = """
@@ -113,7 +104,7 @@ async def _free_nobodys(log: Log, pool: asyncpg.Pool, store: Store, age: float) 
     """Free old bytes that no event and no upload names."""
     before = datetime.now(UTC) - timedelta(seconds=age)
     for prefix, nobodys in ((keys.FILES, NOBODYS_FILES), (keys.UPLOADS, NOBODYS_PARTS)):
-        if not await _caught_up(log, pool):
+        if not await caught_up(log, pool, FILES.stream):
             return  # what the read model does not show yet may be somebody's
         old: list[tuple[str, str]] = []
         async for found in store.listed(prefix):
@@ -132,30 +123,3 @@ async def _free(pool: asyncpg.Pool, store: Store, nobodys: str, old: list[tuple[
     for row in await pool.fetch(nobodys, [key for key, _ in old], [owner for _, owner in old]):
         await store.delete(row["key"])
         logger.info("nobodys_bytes_freed", key=row["key"])
-
-
-async def _caught_up(log: Log, pool: asyncpg.Pool) -> bool:
-    """Whether the read model shows, within a minute, every event of files that is on the log now."""
-    partitions = await all_partitions(log, topics.events(FILES.stream))
-    shown = await _shown(pool)
-    wanted = {partition: shown.get(partition, 0) for partition in partitions}
-    ends = await ends_of(log, partitions)
-    reader = await log.reader(dict(wanted), follows=False)
-    try:
-        for partition, end in ends.items():
-            while await reader.position(partition) < end:  # the marker of a transaction is no record
-                for record in await reader.fetch(LARGEST_BATCH, POLL_SECONDS):
-                    wanted[record.partition] = record.offset + 1
-    finally:
-        await reader.close()
-    for _ in range(SHOWN_WITHIN):
-        shown = await _shown(pool)
-        if all(shown.get(partition, 0) >= offset for partition, offset in wanted.items()):
-            return True
-        await asyncio.sleep(1)
-    return False
-
-
-async def _shown(pool: asyncpg.Pool) -> dict[Partition, int]:
-    rows = await pool.fetch(READ, topics.events(FILES.stream))
-    return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}

@@ -212,7 +212,7 @@ async def test_what_nobody_will_ask_for_is_freed_and_nothing_else(
         await until(lambda: only(file, used, going, "file-nobodys", "upload-nobodys"))
         assert (await client.get(f"/v1/uploads/{late}")).json()["status"] == "expired"
     assert staged.exists()
-    monkeypatch.setattr(free_uploads, "SHOWN_WITHIN", 1)
+    monkeypatch.setattr("app.reactors.lag.SHOWN_WITHIN", 1)
     async with asyncpg.create_pool(service.dsn, min_size=1, max_size=1) as pool:
         further = memory_log()  # of which the read model has not seen everything
         writer = await further.writer()
