@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.fuzz.fuzzing import fuzz
 from tests.integration.api.service import memory_log, running
 
-SMALL = ("--phases", "fuzzing,stateful", "--max-examples", "2", "--generation-deterministic")
+SMALL = ("--phases", "fuzzing,stateful", "--max-examples", "1", "--generation-deterministic")
 
 
 async def test_no_case_finds_a_fault_of_the_server_or_an_answer_that_is_not_told(
