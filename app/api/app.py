@@ -52,6 +52,8 @@ from app.settings import Settings
 from app.storage.store import Store
 
 POOL_SIZE = 10
+# Longer than clients keep an idle connection (httpx 5 s), so that none is closed just as it is used again.
+KEEP_ALIVE_SECONDS = 30
 
 
 def create_app(service: Service, fleet: Fleet, log: Log) -> ASGIApp:
@@ -170,6 +172,7 @@ async def _answer(
             access_log=False,
             lifespan="on",
             timeout_graceful_shutdown=int(drain.seconds),
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             server_header=False,
             http=BoundedProtocol,
         )

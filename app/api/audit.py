@@ -32,7 +32,7 @@ SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::
     $8::text[], $9::text[], $10::text[], $11::text[], $12::int[])
 ON CONFLICT (id) DO NOTHING
 """
-PASSING = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+PASSING = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 LOST = Metric("tunesmith_audit_lost", "Audit rows that were logged and never stored", registry=None)
 

@@ -131,7 +131,7 @@ class Commands:
                         await watch.news.wait()
                         watch.news.clear()
             return watch.version >= version or await self._applied(aggregate_id) >= version
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             logger.warning("visibility_unknown", aggregate_id=aggregate_id, error=repr(error))
             return False
 
@@ -182,7 +182,9 @@ class Commands:
                 self._known.forget_all()
                 while connection.is_closed():
                     await asyncio.sleep(PAUSE_AFTER_ERROR)
-                    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    with suppress(
+                        OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+                    ):
                         connection = await self._listen()
                 self._on_applied(connection, 0, CHANNEL, "*")
         finally:
@@ -196,7 +198,12 @@ class Commands:
         except TimeoutError:
             try:
                 await connection.execute("SELECT 1", timeout=LISTENER_ANSWERS_WITHIN)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (
+                OSError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+            ) as error:
                 logger.warning("listener_lost", error=repr(error))
                 connection.terminate()
                 lost.set()

@@ -179,6 +179,7 @@ _HANDLERS: dict[Any, Any] = {
     asyncpg.DataError: handle_unstorable,
     asyncpg.PostgresError: handle_dependency,
     asyncpg.InterfaceError: handle_dependency,
+    asyncpg.InternalClientError: handle_dependency,
     ConnectionError: handle_dependency,
     OSError: handle_dependency,
     Exception: handle_unexpected,

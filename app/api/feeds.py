@@ -36,7 +36,12 @@ WHERE p.tuning_id = $1 AND s.step > CASE WHEN p.attempt = $2 THEN $3 ELSE 0 END
 ORDER BY s.step DESC LIMIT $4
 """
 
-DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)  # no answer in time is an OSError
+DATABASE_ERRORS = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)  # no answer in time is an OSError
 
 logger = structlog.get_logger("api")
 

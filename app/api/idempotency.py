@@ -55,7 +55,7 @@ UPDATE ops.idempotency SET status = $4, headers = $5, body = $6 FROM quick
 WHERE account_id = $1 AND key = $2 AND claim = $3
 """
 GIVE_UP = "DELETE FROM ops.idempotency WHERE account_id = $1 AND key = $2 AND claim = $3 AND status IS NULL"
-FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 logger = structlog.get_logger("api")
 

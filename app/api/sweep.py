@@ -9,7 +9,7 @@ import structlog
 
 SWEEP_SECONDS = 3600.0
 AT_A_TIME = 5_000
-PASSING = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+PASSING = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 AUDIT = """
 DELETE FROM ops.audit WHERE id IN (

@@ -28,7 +28,8 @@ QUERIES = named("checkpoints")
 logger = structlog.get_logger("projector")
 
 UNAPPLIABLE = (Undecodable, Gap, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-PASSING = (LogError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# A connection that is lost within a transaction may end as an InternalClientError of asyncpg.
+PASSING = (LogError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 Apply = Callable[[Any, Sequence[Received]], Awaitable[list[str]]]
 

@@ -28,7 +28,14 @@ ON CONFLICT (reactor, topic, partition) DO UPDATE
 SET next_offset = greatest(ops.cursors.next_offset, excluded.next_offset)
 """
 MADE = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name"
-PASSING = (LogError, StorageError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+PASSING = (
+    LogError,
+    StorageError,
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 logger = structlog.get_logger("reactor")
 
