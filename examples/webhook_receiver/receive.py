@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
 
 from tunesmith import WebhookEvent, WebhookVerificationError, verify_webhook
 
 LARGEST = 1024**2
 
+one_at_a_time = Lock()  # requests come in threads
 seen: set[str] = set()  # in earnest a table with a unique column, written in the same transaction as the rest
 
 
@@ -37,12 +39,14 @@ class Receiver(BaseHTTPRequestHandler):
         try:
             event = verify_webhook(body, self.headers, os.environ["TUNESMITH_WEBHOOK_SECRET"])
         except WebhookVerificationError as error:
-            print(f"refused: {error}", flush=True)
+            with one_at_a_time:
+                print(f"refused: {error}", flush=True)
             return self.answer(400)
         delivery = self.headers["webhook-id"]
-        if delivery not in seen:
-            act(event)
-            seen.add(delivery)
+        with one_at_a_time:
+            if delivery not in seen:
+                act(event)
+                seen.add(delivery)
         return self.answer(204)
 
     def answer(self, status: int) -> None:
