@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, astuple
 from prometheus_client import Counter as Metric
 
+from app.api.database import DATABASE_ERRORS
 from app.api.edge import CALLER, LOCATION, REFUSED, REPLAYED
 from app.domain.ids import derive_id
 
@@ -32,7 +33,6 @@ SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::
     $8::text[], $9::text[], $10::text[], $11::text[], $12::int[])
 ON CONFLICT (id) DO NOTHING
 """
-PASSING = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 LOST = Metric("tunesmith_audit_lost", "Audit rows that were logged and never stored", registry=None)
 
@@ -176,7 +176,7 @@ class Audit:
             self._log(fresh, error)
             LOST.inc(len(rows))
             self._logged = []
-        except PASSING as error:
+        except DATABASE_ERRORS as error:
             self._log(fresh, error)
             LOST.inc(max(0, len(rows) - MOST_HELD))
             self._logged = rows[-MOST_HELD:]

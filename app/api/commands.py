@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from app.api.database import DATABASE_ERRORS
 from app.api.known import Known
 from app.domain.decider import Decider
 from app.log import topics
@@ -131,7 +132,7 @@ class Commands:
                         await watch.news.wait()
                         watch.news.clear()
             return watch.version >= version or await self._applied(aggregate_id) >= version
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except DATABASE_ERRORS as error:
             logger.warning("visibility_unknown", aggregate_id=aggregate_id, error=repr(error))
             return False
 
@@ -182,9 +183,7 @@ class Commands:
                 self._known.forget_all()
                 while connection.is_closed():
                     await asyncio.sleep(PAUSE_AFTER_ERROR)
-                    with suppress(
-                        OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
-                    ):
+                    with suppress(*DATABASE_ERRORS):
                         connection = await self._listen()
                 self._on_applied(connection, 0, CHANNEL, "*")
         finally:
@@ -198,12 +197,7 @@ class Commands:
         except TimeoutError:
             try:
                 await connection.execute("SELECT 1", timeout=LISTENER_ANSWERS_WITHIN)
-            except (
-                OSError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                asyncpg.InternalClientError,
-            ) as error:
+            except DATABASE_ERRORS as error:
                 logger.warning("listener_lost", error=repr(error))
                 connection.terminate()
                 lost.set()

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from app.api.commands import Watch
+from app.api.database import DATABASE_ERRORS
 from app.api.kept_events import read_body
 from app.api.schemas.metrics import step_view
 from app.domain.telling import event_view
@@ -36,12 +37,6 @@ WHERE p.tuning_id = $1 AND s.step > CASE WHEN p.attempt = $2 THEN $3 ELSE 0 END
 ORDER BY s.step DESC LIMIT $4
 """
 
-DATABASE_ERRORS = (
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)  # no answer in time is an OSError
 
 logger = structlog.get_logger("api")
 

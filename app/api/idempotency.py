@@ -20,6 +20,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from msgspec import Struct
 from msgspec.structs import replace
 
+from app.api.database import DATABASE_ERRORS
 from app.api.edge import LIMITS, REPLAYED
 from app.api.errors import ApiError, invalid, unavailable
 from app.api.requests import canonical, whole_body
@@ -55,7 +56,6 @@ UPDATE ops.idempotency SET status = $4, headers = $5, body = $6 FROM quick
 WHERE account_id = $1 AND key = $2 AND claim = $3
 """
 GIVE_UP = "DELETE FROM ops.idempotency WHERE account_id = $1 AND key = $2 AND claim = $3 AND status IS NULL"
-FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 logger = structlog.get_logger("api")
 
@@ -87,7 +87,7 @@ class Claim(Struct, frozen=True):
                 )
             else:
                 await self.pool.execute(GIVE_UP, self.account_id, self.key, self.id)
-        except FAILURES as error:
+        except DATABASE_ERRORS as error:
             logger.warning("idempotency_unsettled", error=repr(error))  # the claim lapses
 
     def _safe(self, body: bytes) -> bytes:

@@ -18,7 +18,8 @@ from litestar.types import Receive, Scope, Send
 
 from app.api.auth import Keys
 from app.api.commands import Commands
-from app.api.feeds import DATABASE_ERRORS, EVENTS, PAGE, PAUSE_AFTER_ERROR, Feed, event_frames
+from app.api.database import DATABASE_ERRORS
+from app.api.feeds import EVENTS, PAGE, PAUSE_AFTER_ERROR, Feed, event_frames
 from app.api.wire import HANG_UP
 
 HEARTBEAT_SECONDS = 15.0

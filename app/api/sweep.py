@@ -7,9 +7,10 @@ import asyncio
 import asyncpg
 import structlog
 
+from app.api.database import DATABASE_ERRORS
+
 SWEEP_SECONDS = 3600.0
 AT_A_TIME = 5_000
-PASSING = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 AUDIT = """
 DELETE FROM ops.audit WHERE id IN (
@@ -28,7 +29,7 @@ async def keep_swept(pool: asyncpg.Pool, audit_days: int) -> None:
     while True:
         try:
             await sweep(pool, audit_days)
-        except PASSING as error:
+        except DATABASE_ERRORS as error:
             logger.warning("sweep_interrupted", error=repr(error))
         await asyncio.sleep(SWEEP_SECONDS)
 
