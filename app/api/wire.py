@@ -22,6 +22,7 @@ PACE_SECONDS = 10.0
 LEAST_BODY_BYTES = 8 * 1024
 LINGER_PACES = 6
 UNREAD_SECONDS = 60.0
+HANG_UP_SECONDS = 2.0
 
 HANG_UP = "tunesmith.hang_up"
 """An extension of the ASGI scope: `abort` breaks the connection, whatever is still to be sent."""
@@ -40,6 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._answered = 0  # times that the body was looked at since it was answered
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
+        self._hanging_up: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -48,14 +50,20 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
         self._stop_writing_clock()
+        if self._hanging_up is not None:
+            self._hanging_up.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._hanging_up is not None:
+            return
         self._unfinished += len(data)
         super().data_received(data)
+        if self._hanging_up is not None or self.transport.is_closing():
+            return
         if self._unfinished and self._reading is None:
             self._expect_head()
-        if self._unfinished > LARGEST_HEAD and not self.transport.is_closing():
+        if self._unfinished > LARGEST_HEAD:
             self._refuse(
                 ApiError(431, "head_too_large", f"path and headers may have {LARGEST_HEAD} bytes together")
             )
@@ -151,4 +159,19 @@ class BoundedProtocol(HttpToolsProtocol):
                 "connection: close",
             ]
             self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
-        self.transport.close()
+        answering = answered and (bool(self.pipeline) or not self.cycle.response_complete)
+        if answering or self.transport.is_closing() or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say that nothing more is sent, and throw away what comes in until the client has hung up too.
+
+        A connection closed over unread bytes is reset, and a client that still sends would lose its answer
+        (RFC 9112, section 9.6).
+        """
+        self._expect_nothing()
+        self.flow.resume_reading()
+        self._hanging_up = self.loop.call_later(HANG_UP_SECONDS, self.transport.close)
+        self.transport.write_eof()
