@@ -16,8 +16,9 @@ from tests.servers import (
     topic_prefix,
     topics,
 )
+from tests.tiny import tiny
 
-__all__ = ["database", "kafka_bootstrap", "postgres_dsn", "remake_topics", "topic_prefix", "topics"]
+__all__ = ["database", "kafka_bootstrap", "postgres_dsn", "remake_topics", "tiny", "topic_prefix", "topics"]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A worker at work: handler, scheduler and worker on one log, the real model in real child processes."""
+"""A worker at work: handler, scheduler and worker on one log, a tiny model in real child processes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import psutil
 import pytest
 from msgspec import Struct
 
-from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
+from app.catalogue.catalogue import CATALOGUE, Entry
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.tunings import (
     TUNINGS,
@@ -44,14 +43,19 @@ from tests.handling import events_of, handling, send
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-MODEL = CATALOGUE["smollm2-135m-instruct"]
 EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
 WITHIN = 150.0
+
+
+@pytest.fixture(autouse=True)
+def _offered(tiny: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CATALOGUE, tiny.id, tiny)
 
 
 class Shop(Struct, frozen=True):
     """What a test has its hands on."""
 
+    model: Entry
     log: MemoryLog
     store: Store
     stop: asyncio.Event
@@ -62,10 +66,12 @@ class Shop(Struct, frozen=True):
         key = f"files/file-{id}/upload"
         put = await self.store.put_bytes(key, b"".join(lines))
         asked = {"rank": 4, "epochs": epochs, "batch_size": 4, "learning_rate": 1e-3}
-        hyperparameters = resolve(asked, rows=rows, context_length=MODEL.context_length)
+        hyperparameters = resolve(asked, rows=rows, context_length=2048)
         assert isinstance(hyperparameters, Hyperparameters)
         file = FileRef(f"file-{id}", sha256 or put.sha256, key, put.bytes, rows)
-        wanted = CreateTuning("acct-1", ModelRef(MODEL.id, MODEL.revision), file, None, hyperparameters)
+        wanted = CreateTuning(
+            "acct-1", ModelRef(self.model.id, self.model.revision), file, None, hyperparameters
+        )
         await send(self.log, TUNINGS, id, wanted)
 
     async def cancel(self, id: str) -> None:
@@ -106,18 +112,17 @@ class Shop(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def shop(tmp_path: Path, cache_dir: Path) -> AsyncIterator[Shop]:
+async def shop(tmp_path: Path, model: Entry) -> AsyncIterator[Shop]:
     """Handler, scheduler and a worker with one slot."""
-    ensure_model(cache_dir, MODEL)
     log = MemoryLog({topic.name: 1 for topic in declared("embedded")})
     store = Store(f"file://{tmp_path / 'objects'}")
-    settings = Settings(cache_dir=cache_dir, lease_seconds=10)
+    settings = Settings(cache_dir=tmp_path, lease_seconds=10)
     stop, end = asyncio.Event(), asyncio.Event()
     async with handling(log, "tunings", "models"):
         working = asyncio.create_task(work(settings, log, store, tmp_path / "work", stop, "worker-1"))
         planning = asyncio.create_task(schedule(settings, log, end))
         try:
-            yield Shop(log, store, stop)
+            yield Shop(model, log, store, stop)
         finally:
             stop.set()
             end.set()
@@ -149,9 +154,9 @@ async def until(condition: Callable[[], Awaitable[Any]], within: float = WITHIN)
 
 
 async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_waits(
-    tmp_path: Path, cache_dir: Path
+    tmp_path: Path, tiny: Entry
 ) -> None:
-    async with shop(tmp_path, cache_dir) as here:
+    async with shop(tmp_path, tiny) as here:
         await here.create("job-1", epochs=2)
         await here.create("job-2")
 
@@ -176,7 +181,7 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
             "Succeeded",
         ]
         tuning = await here.tuning("job-1")
-        assert tuning.fine_tuned_model == f"ft:{MODEL.id}::job-1"
+        assert tuning.fine_tuned_model == f"ft:{tiny.id}::job-1"
         names = {file.name for file in tuning.result_files}
         assert {
             "adapter/adapter_config.json",
@@ -193,10 +198,10 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
 
 
 async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_frees_its_slot(
-    tmp_path: Path, cache_dir: Path
+    tmp_path: Path, tiny: Entry
 ) -> None:
-    async with shop(tmp_path, cache_dir) as here:
-        await here.create("job-1", rows=64, epochs=50)
+    async with shop(tmp_path, tiny) as here:
+        await here.create("job-1", rows=160, epochs=100)
 
         async def trains() -> bool:
             beat = await here.beat()
@@ -243,10 +248,10 @@ async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_f
 
 
 async def test_a_worker_told_to_stop_hands_its_attempt_back_and_leaves_no_process(
-    tmp_path: Path, cache_dir: Path
+    tmp_path: Path, tiny: Entry
 ) -> None:
-    async with shop(tmp_path, cache_dir) as here:
-        await here.create("job-1", rows=64, epochs=50)
+    async with shop(tmp_path, tiny) as here:
+        await here.create("job-1", rows=160, epochs=100)
 
         async def started() -> bool:
             return "Started" in await here.happened("job-1")
@@ -262,9 +267,9 @@ async def test_a_worker_told_to_stop_hands_its_attempt_back_and_leaves_no_proces
 
 
 async def test_a_file_with_other_bytes_than_were_accepted_fails_the_tuning(
-    tmp_path: Path, cache_dir: Path
+    tmp_path: Path, tiny: Entry
 ) -> None:
-    async with shop(tmp_path, cache_dir) as here:
+    async with shop(tmp_path, tiny) as here:
         await here.create("job-1", sha256="0" * 64)
 
         async def ended() -> bool:

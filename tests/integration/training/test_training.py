@@ -1,4 +1,4 @@
-"""The child on its own, with the real model: LoRA and QLoRA, repeatable, proved, and clear about bad input.
+"""The child on its own, with a tiny model: LoRA and QLoRA, repeatable, proved, and clear about bad input.
 
 One warm child carries out one plan after the other, as nothing but time is shared between them.
 """
@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
+from app.catalogue.catalogue import Entry
+from app.catalogue.packaged import model_folder
 from app.datasets import measure
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.tunings import WarmStart
@@ -27,10 +27,9 @@ from app.trainer_worker.training.plan import Plan, Train, Verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
-MODEL = CATALOGUE["smollm2-135m-instruct"]
 EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
 WITHIN = 120.0
-LAST_LAYER = ["layers.29.self_attn.q_proj", "layers.29.self_attn.v_proj"]
+LAST_LAYER = ["layers.1.self_attn.q_proj", "layers.1.self_attn.v_proj"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -44,20 +43,15 @@ async def child(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Child
         await child.stop()
 
 
-@pytest.fixture(scope="module")
-def model_dir(cache_dir: Path) -> Path:
-    return ensure_model(cache_dir, MODEL)
-
-
 def hyperparameters(*, rows: int = 8, **given: Any) -> Hyperparameters:
-    asked: dict[str, Any] = {"rank": 4, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3} | given
-    resolved = resolve(asked, rows=rows, context_length=MODEL.context_length, validation=True)
+    asked: dict[str, Any] = {"rank": 4, "epochs": 1, "batch_size": 4, "learning_rate": 1e-2} | given
+    resolved = resolve(asked, rows=rows, context_length=2048, validation=True)
     assert isinstance(resolved, Hyperparameters), resolved
     return resolved
 
 
 @pytest.fixture
-def plan(tmp_path: Path, model_dir: Path) -> Plan:
+def plan(tmp_path: Path, tiny: Entry) -> Plan:
     """Eight training rows, four for validation, two steps."""
     for name, count in (("train", 8), ("validation", 4)):
         lines = (EXAMPLE / f"{name}.jsonl").read_text().splitlines(keepends=True)
@@ -66,9 +60,9 @@ def plan(tmp_path: Path, model_dir: Path) -> Plan:
         job_id="job-test",
         attempt=1,
         seed=7,
-        model_id=MODEL.id,
-        model_revision=MODEL.revision,
-        model_dir=str(model_dir),
+        model_id=tiny.id,
+        model_revision=tiny.revision,
+        model_dir=str(model_folder(tmp_path, tiny)),
         training_file=str(tmp_path / "train.jsonl"),
         validation_file=str(tmp_path / "validation.jsonl"),
         hyperparameters=hyperparameters(),
@@ -144,7 +138,7 @@ async def test_a_lora_run_tells_every_step_and_epoch_and_its_adapter_is_proved(
     assert isinstance(proof, frames.Verified)
     assert proof.max_logit_difference < 1e-4
     config = json.loads((Path(plan.output_dir) / "adapter" / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == MODEL.id
+    assert config["base_model_name_or_path"] == plan.model_id
     assert plan.model_dir not in json.dumps(config)
 
 
@@ -220,7 +214,7 @@ async def test_a_base_that_computes_no_number_ends_at_the_first_step(
     broken = tmp_path / "model"
     shutil.copytree(plan.model_dir, broken)
     weights = bytearray((broken / "model.safetensors").read_bytes())
-    weights[-2:] = b"\xc0\x7f"  # a bf16 that is not a number
+    weights[-4:] = b"\x00\x00\xc0\x7f"  # not a number
     (broken / "model.safetensors").write_bytes(weights)
     fault = await failed(child, replace(plan, model_dir=str(broken)))
     assert (fault.code, fault.blame, fault.param) == ("model_not_finite", "platform", "model")
