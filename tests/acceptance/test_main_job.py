@@ -17,16 +17,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "order_mails"
 MODEL = "smollm2-135m-instruct"
-QUICK = {"rank": 4, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3}
+QUICK = {"rank": 4, "epochs": 1, "batch_size": 2, "learning_rate": 1e-3}
 
 
 @pytest.fixture(scope="module")
 def tuned(service: Service, tmp_path_factory: pytest.TempPathFactory) -> tuple[TuningJob, Path, list[str]]:
-    """A QLoRA tuning of sixteen rows, watched to its end, its adapter's folder, and the phases seen."""
+    """A QLoRA tuning of eight rows, watched to its end, its adapter's folder, and the phases seen."""
     folder = tmp_path_factory.mktemp("user")
-    for name in ("train", "validation"):
+    for name, rows in (("train", 8), ("validation", 2)):
         lines = (EXAMPLE / f"{name}.jsonl").read_text().splitlines(keepends=True)
-        (folder / f"{name}.jsonl").write_text("".join(lines[:16]))
+        (folder / f"{name}.jsonl").write_text("".join(lines[:rows]))
     with TuningClient(service.key, base_url=service.url) as client:
         training = client.files.upload(folder / "train.jsonl")
         validation = client.files.upload(folder / "validation.jsonl")

@@ -7,6 +7,7 @@ frames on stdout. End of file on stdin, or SIGTERM, ends the child at once, what
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import traceback
@@ -47,8 +48,11 @@ def main() -> int:
 
 def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None) -> None:
     """Import everything, say so, and do what is asked, for ever."""
+    gc.disable()  # thousands of modules are no garbage, and looking through them takes a tenth of the time
     from app.trainer_worker.training import model, run, verify  # torch and all that hangs on it
 
+    gc.freeze()
+    gc.enable()
     tell(model.ready(device))
     trained: Answers | None = None
     while True:

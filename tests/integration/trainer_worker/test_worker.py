@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psutil
 import pytest
+import pytest_asyncio
 from msgspec import Struct
 
 from app.catalogue.catalogue import CATALOGUE, Entry
@@ -41,15 +42,10 @@ from app.storage.store import Store
 from app.trainer_worker.worker import serve as work
 from tests.handling import events_of, handling, send
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
 WITHIN = 150.0
-
-
-@pytest.fixture(autouse=True)
-def _offered(tiny: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CATALOGUE, tiny.id, tiny)
 
 
 class Shop(Struct, frozen=True):
@@ -111,24 +107,30 @@ class Shop(Struct, frozen=True):
         return {one.key or "": one.value async for one in read_all(self.log, topic)}
 
 
-@asynccontextmanager
-async def shop(tmp_path: Path, model: Entry) -> AsyncIterator[Shop]:
-    """Handler, scheduler and a worker with one slot."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(tmp_path_factory: pytest.TempPathFactory, tiny: Entry) -> AsyncIterator[Shop]:
+    """Handler, scheduler and a worker with one slot, for one test after the other, as children start slowly.
+
+    At the end neither process nor folder of the worker may be left.
+    """
+    folder = tmp_path_factory.mktemp("shop")
     log = MemoryLog({topic.name: 1 for topic in declared("embedded")})
-    store = Store(f"file://{tmp_path / 'objects'}")
-    settings = Settings(cache_dir=tmp_path, lease_seconds=10)
+    store = Store(f"file://{folder / 'objects'}")
+    settings = Settings(cache_dir=folder, lease_seconds=10)
     stop, end = asyncio.Event(), asyncio.Event()
-    async with handling(log, "tunings", "models"):
-        working = asyncio.create_task(work(settings, log, store, tmp_path / "work", stop, "worker-1"))
-        planning = asyncio.create_task(schedule(settings, log, end))
-        try:
-            yield Shop(model, log, store, stop)
-        finally:
-            stop.set()
-            end.set()
-            await asyncio.gather(working, planning)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(CATALOGUE, tiny.id, tiny)
+        async with handling(log, "tunings", "models"):
+            working = asyncio.create_task(work(settings, log, store, folder / "work", stop, "worker-1"))
+            planning = asyncio.create_task(schedule(settings, log, end))
+            try:
+                yield Shop(tiny, log, store, stop)
+            finally:
+                stop.set()
+                end.set()
+                await asyncio.gather(working, planning)
     assert children() == []
-    assert not (tmp_path / "work").exists()
+    assert not (folder / "work").exists()
 
 
 def children() -> list[psutil.Process]:
@@ -154,129 +156,120 @@ async def until(condition: Callable[[], Awaitable[Any]], within: float = WITHIN)
 
 
 async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_waits(
-    tmp_path: Path, tiny: Entry
+    shop: Shop, tmp_path: Path
 ) -> None:
-    async with shop(tmp_path, tiny) as here:
-        await here.create("job-1", epochs=2)
-        await here.create("job-2")
+    await shop.create("job-1", rows=32, epochs=2)
+    await shop.create("job-2", rows=160, epochs=100)
 
-        async def ended() -> bool:
-            if "Started" in await here.happened("job-1") and (await here.tuning("job-1")).status == "running":
-                assert await here.place("job-2") == QueuePlace(1)
-                assert await here.happened("job-2") == ["Created"]
-            return (await here.tuning("job-1")).ended
+    async def waits() -> bool:
+        return await shop.place("job-2") == QueuePlace(1)
 
-        async def known() -> bool:
-            return bool(await here.happened("job-2"))
+    async def succeeds() -> bool:
+        return "Dispatched" in await shop.happened("job-2")
 
-        await until(known)
-        await until(ended)
-        await here.cancel("job-2")
-        assert await here.happened("job-1") == [
-            "Created",
-            "Dispatched",
-            "Started",
-            "EpochCompleted",
-            "EpochCompleted",
-            "Succeeded",
-        ]
-        tuning = await here.tuning("job-1")
-        assert tuning.fine_tuned_model == f"ft:{tiny.id}::job-1"
-        names = {file.name for file in tuning.result_files}
-        assert {
-            "adapter/adapter_config.json",
-            "adapter/adapter_model.safetensors",
-            "results/metrics.jsonl",
-        } <= names
-        for file in tuning.result_files:
-            got = await here.store.get_file(file.key, tmp_path / "got" / file.name)
-            assert (got.bytes, got.sha256) == (file.bytes, file.sha256)
-        assert await logged_attempts(here.store, "job-1") == [1]
-        printed = await read_log(here.store, "job-1", 1)
-        assert printed is not None
-        assert " verified max_logit_difference=" in printed[0]
+    await until(waits)
+    await until(succeeds)
+    events = [(one.aggregate_id, type(one.body).__name__) for one in await events_of(shop.log, TUNINGS)]
+    assert events.index(("job-1", "Succeeded")) < events.index(("job-2", "Dispatched"))
+    await shop.cancel("job-2")
+    assert await shop.happened("job-1") == [
+        "Created",
+        "Dispatched",
+        "Started",
+        "EpochCompleted",
+        "EpochCompleted",
+        "Succeeded",
+    ]
+    tuning = await shop.tuning("job-1")
+    assert tuning.fine_tuned_model == f"ft:{shop.model.id}::job-1"
+    names = {file.name for file in tuning.result_files}
+    assert {
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "results/metrics.jsonl",
+    } <= names
+    for file in tuning.result_files:
+        got = await shop.store.get_file(file.key, tmp_path / "got" / file.name)
+        assert (got.bytes, got.sha256) == (file.bytes, file.sha256)
+    assert await logged_attempts(shop.store, "job-1") == [1]
+    printed = await read_log(shop.store, "job-1", 1)
+    assert printed is not None
+    assert " verified max_logit_difference=" in printed[0]
+
+
+async def test_a_file_with_other_bytes_than_were_accepted_fails_the_tuning(shop: Shop) -> None:
+    await shop.create("job-bytes", sha256="0" * 64)
+
+    async def ended() -> bool:
+        return "Failed" in await shop.happened("job-bytes")
+
+    await until(ended)
+    failure = (await shop.tuning("job-bytes")).failure
+    assert failure is not None
+    assert failure.code == "file_unusable"
+    assert "upload the file again" in failure.message
 
 
 async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_frees_its_slot(
-    tmp_path: Path, tiny: Entry
+    shop: Shop,
 ) -> None:
-    async with shop(tmp_path, tiny) as here:
-        await here.create("job-1", rows=160, epochs=100)
+    await shop.create("job-killed", rows=160, epochs=100)
 
-        async def trains() -> bool:
-            beat = await here.beat()
-            occupant = beat.slots[0].occupant if beat is not None and beat.slots else None
-            return occupant is not None and occupant.step >= 1
+    async def trains() -> bool:
+        beat = await shop.beat()
+        occupant = beat.slots[0].occupant if beat is not None and beat.slots else None
+        return occupant is not None and occupant.step >= 1
 
-        await until(trains)
-        [first] = children()
-        os.kill(first.pid, signal.SIGKILL)
+    await until(trains)
+    [first] = children()
+    os.kill(first.pid, signal.SIGKILL)
 
-        async def again() -> bool:
-            return (await here.happened("job-1")).count("Dispatched") == 2 and await trains()
+    async def again() -> bool:
+        return (await shop.happened("job-killed")).count("Dispatched") == 2 and await trains()
 
-        await until(again)
-        assert await logged_attempts(here.store, "job-1") == [1]
-        assert (await here.happened("job-1"))[:5] == [
-            "Created",
-            "Dispatched",
-            "Started",
-            "AttemptLost",
-            "Dispatched",
-        ]
-        [second] = children()
-        await here.pause("job-1")
-        await gone(second, within=5)
-        await until(here.free)  # a fresh child is warm
-        assert (await here.happened("job-1"))[-2:] == ["PauseRequested", "Paused"]
-        assert (await here.tuning("job-1")).status == "paused"
-        await here.resume("job-1")
+    await until(again)
+    assert await logged_attempts(shop.store, "job-killed") == [1]
+    assert (await shop.happened("job-killed"))[:5] == [
+        "Created",
+        "Dispatched",
+        "Started",
+        "AttemptLost",
+        "Dispatched",
+    ]
+    [second] = children()
+    await shop.pause("job-killed")
+    await gone(second, within=5)
+    await until(shop.free)  # a fresh child is warm
+    assert (await shop.happened("job-killed"))[-2:] == ["PauseRequested", "Paused"]
+    assert (await shop.tuning("job-killed")).status == "paused"
+    await shop.resume("job-killed")
 
-        async def ordered() -> bool:
-            return (await here.happened("job-1"))[-2:] == ["Resumed", "Dispatched"] and not await here.free()
+    async def ordered() -> bool:
+        return (await shop.happened("job-killed"))[-2:] == ["Resumed", "Dispatched"] and not await shop.free()
 
-        await until(ordered)
-        [third] = children()
-        await here.cancel("job-1")
-        await gone(third, within=5)
-        assert (await here.tuning("job-1")).status == "cancelled"
+    await until(ordered)
+    [third] = children()
+    await shop.cancel("job-killed")
+    await gone(third, within=5)
+    assert (await shop.tuning("job-killed")).status == "cancelled"
 
-        async def logged() -> bool:
-            return await logged_attempts(here.store, "job-1") == [1, 2, 3]
+    async def logged() -> bool:
+        return await logged_attempts(shop.store, "job-killed") == [1, 2, 3]
 
-        await until(logged, within=10)
-
-
-async def test_a_worker_told_to_stop_hands_its_attempt_back_and_leaves_no_process(
-    tmp_path: Path, tiny: Entry
-) -> None:
-    async with shop(tmp_path, tiny) as here:
-        await here.create("job-1", rows=160, epochs=100)
-
-        async def started() -> bool:
-            return "Started" in await here.happened("job-1")
-
-        await until(started)
-        here.stop.set()
-
-        async def lost() -> bool:
-            return "AttemptLost" in await here.happened("job-1")
-
-        await until(lost, within=10)
-        assert (await here.tuning("job-1")).status == "running"
+    await until(logged, within=10)
 
 
-async def test_a_file_with_other_bytes_than_were_accepted_fails_the_tuning(
-    tmp_path: Path, tiny: Entry
-) -> None:
-    async with shop(tmp_path, tiny) as here:
-        await here.create("job-1", sha256="0" * 64)
+async def test_a_worker_told_to_stop_hands_its_attempt_back_and_leaves_no_process(shop: Shop) -> None:
+    await shop.create("job-stopped", rows=160, epochs=100)
 
-        async def ended() -> bool:
-            return "Failed" in await here.happened("job-1")
+    async def started() -> bool:
+        return "Started" in await shop.happened("job-stopped")
 
-        await until(ended)
-        failure = (await here.tuning("job-1")).failure
-        assert failure is not None
-        assert failure.code == "file_unusable"
-        assert "upload the file again" in failure.message
+    await until(started)
+    shop.stop.set()
+
+    async def lost() -> bool:
+        return "AttemptLost" in await shop.happened("job-stopped")
+
+    await until(lost, within=10)
+    assert (await shop.tuning("job-stopped")).status == "running"
