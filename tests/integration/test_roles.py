@@ -40,8 +40,9 @@ def said(log: Path) -> list[str]:
     return [json.loads(line)["event"] for line in lines if line.startswith("{") and line.endswith("\n")]
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("role", "sent"), [*((role, signal.SIGTERM) for role in ROLES), ("api", signal.SIGINT)]
+)
 def test_a_role_drains_when_it_is_told_to(
     topics: str, database: str, tmp_path: Path, role: str, sent: signal.Signals
 ) -> None:
