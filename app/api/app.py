@@ -138,7 +138,7 @@ async def serve(
                 asyncio.create_task(work)
                 for work in (
                     fleet.follow(log),
-                    streams.look_at_keys(),
+                    keys.keep_looking(),
                     told.write(),
                     keep_swept(pool, settings.audit_days),
                 )

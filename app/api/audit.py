@@ -24,7 +24,7 @@ MOST_HELD = 10_000
 ROWS_A_SECOND = 5  # of refusals to one caller; the rest of that second is one row with their number
 LONGEST_TARGET = 256
 ALWAYS = (401, 403, 409, 429)
-OF_WRITES = (400, 404, 413, 415)
+OF_WRITES = (400, 404, 408, 413, 415)
 READS = ("GET", "HEAD", "OPTIONS")
 
 ADD = """

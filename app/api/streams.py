@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -23,7 +24,6 @@ from app.api.feeds import EVENTS, PAGE, PAUSE_AFTER_ERROR, Feed, event_frames
 from app.api.wire import HANG_UP
 
 HEARTBEAT_SECONDS = 15.0
-KEYS_LOOKED_AT_SECONDS = 0.4  # with the read model's lag, a key that was revoked is heard of within a second
 READERS = 4  # of the pool's connections, whatever the number of streams
 
 OPENING = b"retry: 1000\n\n"
@@ -35,6 +35,7 @@ HEADERS = [
 ]
 
 GOING = "this server is going away; connect again"
+WORTHLESS = "this API key is no longer good"
 
 logger = structlog.get_logger("api")
 
@@ -42,8 +43,8 @@ logger = structlog.get_logger("api")
 class Follower:
     """One open stream: how far it is, and why it is to end."""
 
-    def __init__(self, feed: Feed, behind: int, key_id: str, hang_up: Callable[[], None] | None) -> None:
-        self.feed, self.version, self.key_id = feed, behind, key_id
+    def __init__(self, feed: Feed, behind: int, hang_up: Callable[[], None] | None) -> None:
+        self.feed, self.version = feed, behind
         self.woken = asyncio.Event()
         self.ending: str | None = None
         self._steps_told = feed.steps_told
@@ -102,35 +103,21 @@ class Streams:
         for follower in self._followers():
             follower.end(GOING)
 
-    async def look_at_keys(self) -> None:
-        """End the streams of keys that are no longer good, until cancelled."""
-        while True:
-            await asyncio.sleep(KEYS_LOOKED_AT_SECONDS)
-            if not (followers := self._followers()):
-                continue
-            try:
-                good = await self._keys.still_good({follower.key_id for follower in followers})
-            except DATABASE_ERRORS as error:
-                logger.warning("keys_unknown", error=repr(error))
-                continue
-            for follower in followers:
-                if follower.key_id not in good:
-                    follower.end("this API key is no longer good")
-
     async def tell(
         self, id: str, behind: int, key_id: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answer a request with a tuning's events behind a version, and with its steps as they come."""
         extensions: Any = scope.get("extensions") or {}
-        async with self._following(id, behind, key_id, extensions.get(HANG_UP, {}).get("abort")) as follower:
+        async with self._following(id, behind, extensions.get(HANG_UP, {}).get("abort")) as follower:
             leaving = asyncio.create_task(_left(receive))
             leaving.add_done_callback(lambda _: follower.end("the client has left"))
             try:
-                await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-                await follower.write(send, OPENING)
-                await self._tell(follower, send)
-                last = f": {follower.ending}\n\n".encode() if follower.ending else b""
-                await follower.write(send, last, more=False)
+                with self._keys.while_good(key_id, partial(follower.end, WORTHLESS)):
+                    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+                    await follower.write(send, OPENING)
+                    await self._tell(follower, send)
+                    last = f": {follower.ending}\n\n".encode() if follower.ending else b""
+                    await follower.write(send, last, more=False)
             finally:
                 leaving.cancel()
 
@@ -169,14 +156,14 @@ class Streams:
 
     @asynccontextmanager
     async def _following(
-        self, id: str, behind: int, key_id: str, hang_up: Callable[[], None] | None
+        self, id: str, behind: int, hang_up: Callable[[], None] | None
     ) -> AsyncIterator[Follower]:
         """A follower of the tuning's feed, which is read as long as anybody follows it."""
         followed = self._followed.get(id)
         if followed is None:
             followed = self._followed[id] = Followed(Feed(id))
             followed.reading = asyncio.create_task(self._read(followed))
-        follower = Follower(followed.feed, behind, key_id, hang_up)
+        follower = Follower(followed.feed, behind, hang_up)
         followed.followers.add(follower)
         if self._closed:
             follower.end(GOING)

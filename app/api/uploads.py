@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,9 +11,11 @@ from litestar import Request
 from msgspec import Struct
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from app.api.auth import no_longer_good
 from app.api.checksums import BodyDigest, compare_sha256
 from app.api.errors import ApiError, invalid
 from app.api.schemas.errors import RequestFault
+from app.api.session import session_of
 from app.storage.store import Store, Stored
 
 LARGEST_FIELD = 64 * 1024
@@ -70,7 +73,7 @@ class _Form:
     ) -> None:
         self._parser, self._store, self._key, self._limit = parser, store, key, limit
         self._field, self._body = field, body
-        self._parts = self._parse(request.stream())
+        self._parts = self._parse(_while_good(request))
 
     async def _parse(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         """Segment heads, bytes of the segment, None at its end."""
@@ -121,6 +124,17 @@ class _Form:
                 message = f"it may have at most {self._limit} bytes"
                 raise ApiError(413, "file_too_large", message, self._field)
             yield bytes(part)
+
+
+async def _while_good(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
+    """A body as it comes in. Raises `ApiError` 401 once its key is no longer good."""
+    session = session_of(request)
+    worthless = asyncio.Event()
+    with session.service.keys.while_good(session.caller.key_id, worthless.set):
+        async for chunk in request.stream():
+            if worthless.is_set():
+                raise no_longer_good()
+            yield chunk
 
 
 def safe_name(given: str) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from app.api.admins import an_admin_stays
 from app.api.decisions import decided
 from app.api.errors import ApiError, invalid, missing
-from app.api.limits import WINDOW_SECONDS
+from app.api.limits import WINDOW_SECONDS, release
 from app.api.requests import After, Force, Limit, json_object, read_fields
 from app.api.schemas.accounts import (
     AccountObject,
@@ -61,7 +61,7 @@ async def create(request: Request[Any, Any, Any], session: Authenticated) -> Res
         raise invalid([RequestFault("name", "a name must not look like an account's id")])
     await _name_is_free(session, name, id)
     command = OpenAccount(name, fresh=True, limits=changed_limits(Limits(), values.get("limits")))
-    answer = await _changed(session, id, command, status=201)
+    answer = await _changed(session, id, command, status=201, certain=False)  # again, it would be refused
     answer.headers["location"] = f"/v1/accounts.get/{id}"
     return answer
 
@@ -136,7 +136,7 @@ async def suspend(session: Authenticated, id: FromPath[str], force: Force = Fals
     The account with the installation's last admin key is suspended with `force` only.
     """
     known = await _the_account(session, id)
-    async with an_admin_stays(session, without_account=id, force=force or known.suspended):
+    async with an_admin_stays(session, id, force=force or known.suspended):
         return await _changed(session, id, SuspendAccount())
 
 
@@ -150,7 +150,9 @@ async def suspend(session: Authenticated, id: FromPath[str], force: Force = Fals
 async def reinstate(session: Authenticated, id: FromPath[str]) -> Response[AccountObject]:
     """End a suspension."""
     await _the_account(session, id)
-    return await _changed(session, id, ReinstateAccount())
+    answer = await _changed(session, id, ReinstateAccount())
+    await release(session.service.pool, id)  # its admin keys count again
+    return answer
 
 
 async def _the_account(session: Session, id: str) -> AccountObject:
@@ -166,9 +168,11 @@ def _shown(session: Session, row: Any) -> AccountObject:
     return account_view(account, usage, session.service.settings)
 
 
-async def _changed(session: Session, id: str, command: Any, *, status: int = 200) -> Response[AccountObject]:
+async def _changed(
+    session: Session, id: str, command: Any, *, status: int = 200, certain: bool = True
+) -> Response[AccountObject]:
     """The answer to a command, 202 where the read model does not show its effect yet."""
-    reply, seen = await decided(session, ACCOUNTS, id, command, certain=True)
+    reply, seen = await decided(session, ACCOUNTS, id, command, certain=certain)
     row = await session.service.pool.fetchrow(f"{SHOWN} WHERE a.id = $1", id)
     usage = _shown(session, row).usage if row is not None else Usage()
     account = msgspec.json.decode(reply.state, type=Account)

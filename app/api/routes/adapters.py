@@ -11,8 +11,8 @@ from typing import IO
 
 from litestar import get
 from litestar.params import FromPath
-from litestar.response import Stream
 
+from app.api.downloads import Download
 from app.api.errors import ApiError
 from app.api.reading import the_tuning
 from app.api.session import Authenticated
@@ -24,7 +24,7 @@ from app.api.session import Authenticated
     scope="read",
     media_type="application/gzip",
 )
-async def adapter(session: Authenticated, id: FromPath[str]) -> Stream:
+async def adapter(session: Authenticated, id: FromPath[str]) -> Download:
     """The adapter as a tar.gz that stock PEFT loads once it is unpacked."""
     tuning = (await the_tuning(session, id)).tuning
     if tuning.status != "succeeded":
@@ -43,14 +43,8 @@ async def adapter(session: Authenticated, id: FromPath[str]) -> Stream:
             while chunk := packed.read(1024**2):
                 yield chunk
 
-    return Stream(
-        chunks(),
-        media_type="application/gzip",
-        headers={
-            "content-disposition": f'attachment; filename="{id}.tar.gz"',
-            "content-length": str(packed.tell()),
-        },
-    )
+    size, name = packed.tell(), f"{id}.tar.gz"
+    return Download(session, chunks(), name=name, size=size, media_type="application/gzip")
 
 
 def _packed(folder: Path) -> IO[bytes]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, QueryParameter
-from litestar.response import Stream
 
 from app.api.decisions import decided
+from app.api.downloads import Download
 from app.api.errors import ApiError, invalid
 from app.api.faults import file_check
 from app.api.idempotency import Replayed, idempotency_key, once
@@ -158,7 +159,7 @@ async def check(
     scope="read",
     media_type="application/octet-stream",
 )
-async def content(session: Authenticated, id: FromPath[str]) -> Stream:
+async def content(session: Authenticated, id: FromPath[str]) -> Download:
     """The file's bytes."""
     if (result := await _result(session, id)) is not None:
         key, name, size = result["key"], result["name"].replace("/", "-"), result["bytes"]
@@ -171,17 +172,12 @@ async def content(session: Authenticated, id: FromPath[str]) -> Stream:
     except ObjectMissing as error:
         raise ApiError(404, "content_gone", f"the bytes of {id} are gone", "id") from error
 
-    async def chunks() -> Any:
+    async def chunks() -> AsyncIterator[bytes]:
         yield first
         async for chunk in stream:
             yield chunk
 
-    label = name.encode("ascii", "replace").decode().replace('"', "'")
-    return Stream(
-        chunks(),
-        media_type="application/octet-stream",
-        headers={"content-length": str(size), "content-disposition": f'attachment; filename="{label}"'},
-    )
+    return Download(session, chunks(), name=name, size=size, media_type="application/octet-stream")
 
 
 @delete("/v1/files/{id:str}", status_code=200, operation_id="deleteFile", scope="write")

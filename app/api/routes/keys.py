@@ -91,7 +91,7 @@ async def revoke(session: Authenticated, id: FromPath[str], force: Force = False
     row = await _the_key(session, id)
     _may_handle(session, row["scopes"], "revoke")
     counts = "admin" in row["scopes"] and row["revoked_at"] is None
-    async with an_admin_stays(session, without_key=id, force=force or not counts):
+    async with an_admin_stays(session, id, force=force or not counts):
         reply, _ = await decided(session, ACCOUNTS, row["account_id"], RevokeKey(id), certain=True)
     account = msgspec.json.decode(reply.state, type=Account)
     return held_key_view(account, id, datetime.now(UTC))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from app.api import commands
 from tests.integration.api.service import (
     MODEL,
     ROW,
@@ -37,7 +39,7 @@ async def limited(admin: httpx.AsyncClient, account: str, **limits: int | None) 
 
 
 async def test_an_account_is_opened_given_a_key_renamed_limited_and_suspended(
-    service: Running, client: httpx.AsyncClient
+    service: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with service.client(await open_account(service, "admin")) as admin:
         made = await admin.post(
@@ -95,6 +97,17 @@ async def test_an_account_is_opened_given_a_key_renamed_limited_and_suspended(
                 return (await member.get("/v1/models")).status_code == 200
 
             await until(let_in, within=1.0)
+
+        # Without a key for it, nobody can tell a second try from another wish for the same name.
+        monkeypatch.setattr(commands, "REPLY_WITHIN", 0)
+        again = {"idempotency-key": "late"}
+        for name, headers, retried in (("later", {}, "false"), ("latest", again, None)):
+            unanswered = await admin.post("/v1/accounts.create", json={"name": name}, headers=headers)
+            assert code(unanswered) == (503, "unavailable")
+            assert unanswered.headers.get("x-should-retry") == retried
+        monkeypatch.undo()
+        known = await admin.post("/v1/accounts.create", json={"name": "latest"}, headers=again)
+        assert known.status_code == 201, known.text
 
 
 async def test_quotas_hold_among_creates_at_once_on_two_apis(service: Running) -> None:

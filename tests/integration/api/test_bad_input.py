@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from app.api import requests, wire
-from tests.integration.api.service import MODEL, ROW, Running, uploaded
+from tests.integration.api.service import MODEL, ROW, Running, until, uploaded
 from tests.integration.api.test_errors import CREATE, JSON, checked
 from tests.integration.api.test_tunings import created
 
@@ -99,6 +99,7 @@ async def test_what_trickles_in_is_ended_and_holds_up_nobody(
     monkeypatch.setattr(requests, "BODY_WITHIN", 0.5)
     late = await client.post(CREATE, content=at_a_pace(), headers=JSON)
     checked(late, 408, "invalid_request_error", "request_too_slow")
+    await until(lambda: service.sql("SELECT id FROM ops.audit WHERE status = 408"))
 
 
 async def test_hostile_bodies_queries_and_names_are_refused_and_move_neither_memory_nor_others(

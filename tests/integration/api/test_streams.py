@@ -34,6 +34,7 @@ from tests.integration.api.streamed import ACCEPT, Following, following
 from tests.integration.api.test_tunings import created
 
 FIRST = Attempt(1, "w", "s", 0)
+LARGE = 32 * 1024**2  # more than lies in the buffers of a connection
 
 
 def step(number: int, attempt: int = 1) -> Step:
@@ -59,19 +60,32 @@ async def happen(service: Running, id: str, version: int) -> None:
     await service.send("tunings", id, ReportCheckpoint(1, "s", checkpoint), actor="worker:w")
 
 
-async def unread(service: Running, id: str) -> asyncio.StreamWriter:
-    """A stream whose client reads nothing."""
+async def unread(service: Running, path: str, key: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection over which an answer is on its way, and whose client takes no more than it asks for."""
     there = httpx.URL(service.url)
     taken = socket.socket()
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     taken.setblocking(False)
     await asyncio.get_running_loop().sock_connect(taken, (there.host, there.port))
-    _, writer = await asyncio.open_connection(sock=taken, limit=16)
+    reader, writer = await asyncio.open_connection(sock=taken, limit=16)
     writer.write(
-        f"GET /v1/tunings.events/{id} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n"
-        f"authorization: Bearer {service.key}\r\n\r\n".encode()
+        f"GET {path} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n"
+        f"authorization: Bearer {key}\r\n\r\n".encode()
     )
-    return writer
+    return reader, writer
+
+
+async def begun_upload(service: Running, key: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection over which the beginning of a file was sent, and is taken."""
+    there = httpx.URL(service.url)
+    reader, writer = await asyncio.open_connection(there.host, there.port)
+    writer.write(
+        f"POST /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nexpect: 100-continue\r\n"
+        f"content-length: {LARGE}\r\ncontent-type: multipart/form-data; boundary=b\r\n\r\n".encode()
+    )
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(1000))
+    return reader, writer
 
 
 async def broken_off(writer: asyncio.StreamWriter) -> bool:
@@ -188,10 +202,13 @@ async def test_no_event_is_missed_or_repeated_over_rebuilds_and_reconnects(
         assert await versions(whole, last) == stays
 
 
-async def test_a_key_that_is_worth_nothing_any_more_ends_its_streams_within_a_second(
+async def test_a_key_that_is_worth_nothing_any_more_ends_its_streams_downloads_and_uploads_within_a_second(
     service: Running, client: httpx.AsyncClient
 ) -> None:
     id = await begun(service, client)
+    large = await client.post(
+        "/v1/files", data={"purpose": "user_data"}, files={"file": ("large", bytes(LARGE))}
+    )
     keys = {name: f"sk-{uuid4().hex}" for name in ("revoked", "expiring", "kept", "suspended")}
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
     for name, key in keys.items():
@@ -207,6 +224,18 @@ async def test_a_key_that_is_worth_nothing_any_more_ends_its_streams_within_a_se
         return len(await service.sql("SELECT 1 FROM api_keys WHERE account_id = $1", service.account)) == 5
 
     await until(known)
+    content = f"/v1/files/{large.json()['id']}/content"
+    downloads = {name: await unread(service, content, keys[name]) for name in ("revoked", "suspended")}
+    for reader, _ in downloads.values():
+        assert await reader.readexactly(12) == b"HTTP/1.1 200"
+    upload, sending = await begun_upload(service, keys["revoked"])
+
+    async def breaks_off(name: str) -> None:
+        """Before all of it was sent, for its client read none of it."""
+        _, writer = downloads[name]
+        await until(lambda: broken_off(writer))
+        writer.transport.abort()
+
     opened: dict[str, Following] = {}
     async with asyncio.TaskGroup() as tasks:
         leave = asyncio.Event()
@@ -222,6 +251,11 @@ async def test_a_key_that_is_worth_nothing_any_more_ends_its_streams_within_a_se
             await asyncio.sleep(0.01)
         await service.send("accounts", service.account, RevokeKey(derive_id("key", keys["revoked"])))
         await ended("revoked", time.monotonic())
+        await breaks_off("revoked")
+        sending.write(bytes(1000))
+        assert b" 401 " in await upload.readline()
+        sending.close()
+        assert not await broken_off(downloads["suspended"][1])
         left = (soon - datetime.now(UTC)).total_seconds()
         await ended("expiring", time.monotonic() + left)
         await happen(service, id, 4)
@@ -231,6 +265,7 @@ async def test_a_key_that_is_worth_nothing_any_more_ends_its_streams_within_a_se
         since = time.monotonic()
         await ended("kept", since)
         await ended("suspended", since)
+        await breaks_off("suspended")
         leave.set()
 
 
@@ -255,7 +290,7 @@ async def test_a_client_that_does_not_read_is_broken_off_and_a_drain_ends_stream
         writer = await log.writer()
         for turn, unread_seconds in enumerate((0.5, 60.0)):
             monkeypatch.setattr(wire, "UNREAD_SECONDS", unread_seconds)
-            stuck = await unread(service, id)
+            _, stuck = await unread(service, f"/v1/tunings.events/{id}", service.key)
             for number in range(turn * 500 + 1, turn * 500 + 501):
                 await writer.send(metric_record(id, step(number), worker="w"))
                 if number % 50 == 0:  # a feed keeps no more than the newest few
