@@ -23,6 +23,7 @@ from app.api.edge import edge
 from app.api.errors import HANDLERS
 from app.api.fleet import Fleet
 from app.api.known import Known
+from app.api.overlaps import Overlaps
 from app.api.routes import (
     accounts,
     adapters,
@@ -129,7 +130,7 @@ async def serve(
             server_settings={"search_path": "read"},
             reset=_as_it_is,
         ) as pool:
-            known = Known(pool)
+            known, overlaps = Known(pool), Overlaps(store)
             commands, fleet = Commands(log, dsn, pool, known), Fleet(settings.lease_seconds)
             await commands.start()
             told, keys = Audit(pool), Keys(pool)
@@ -144,7 +145,7 @@ async def serve(
                 )
             ]
             try:
-                service = Service(settings, pool, keys, known, store, commands, told, streams)
+                service = Service(settings, pool, keys, known, store, commands, told, streams, overlaps)
                 app = create_app(service, fleet, log)
                 drain = Drain(stop, settings.drain_seconds, streams.end_all)
                 await _answer(app, listening, drain, lambda: on_listening(address))
@@ -152,6 +153,7 @@ async def serve(
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
+                await overlaps.close()
                 await commands.close()
 
 

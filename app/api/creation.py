@@ -15,7 +15,6 @@ from msgspec import Struct
 from app.api.decisions import decided
 from app.api.errors import ApiError, invalid
 from app.api.limits import release, take_create
-from app.api.overlaps import is_total, overlap_of, overlap_told
 from app.api.reading import Found, find_tuning
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.tunings import NOTHING_TOLD
@@ -78,6 +77,12 @@ async def _created(
     pool = session.service.pool
     headers = await take_create(pool, account_id, job_id, session.limits)
     try:
+        if body.rerun_of is None:
+            await session.service.overlaps.of(body)
+    except BaseException:  # nothing was sent
+        await release(pool, job_id)
+        raise
+    try:
         reply, seen = await decided(session, TUNINGS, job_id, body, certain=key is not None)
     except ApiError as error:
         if error.status < 500:  # refused; without an answer the command may still take
@@ -114,10 +119,6 @@ async def command_of(
         _same_base(earlier, model, faults)
     training = _file(session, names[1], states, "training_file", method, faults)
     validation = _file(session, names[2], states, "validation_file", method, faults)
-    if training and validation:
-        overlap = await overlap_of(session.service.store, training, validation)
-        if is_total(overlap) and (told := overlap_told(overlap)):
-            faults.append(told)
     resolved = resolve(
         values.get("hyperparameters") or {},
         rows=training.rows if training else None,
@@ -142,16 +143,18 @@ async def command_of(
         metadata=values.get("metadata") or {},
         seed=seed if seed is not None else secrets.randbelow(2**31),
         priority=values.get("priority", 0),
-        memory=needed_memory(model.id, resolved, method),
+        memory=needed_memory(model.id, resolved, method, training),
         request_hash=request_hash,
         warm_start=_warm_start(earlier) if earlier else None,
         labels_hash=values.get("preview_hash"),
     )
 
 
-def needed_memory(model: str, hyperparameters: Hyperparameters, method: Method) -> int:
+def needed_memory(model: str, hyperparameters: Hyperparameters, method: Method, training: FileRef) -> int:
     """The estimate in bytes; 0 for a model that this installation's catalogue does not have."""
-    return estimate(CATALOGUE[model], hyperparameters, method=method).total if model in CATALOGUE else 0
+    if (entry := CATALOGUE.get(model)) is None:
+        return 0
+    return estimate(entry, hyperparameters, method=method, longest_row=training.longest_row).total
 
 
 async def _command_again(session: Session, tuning: Tuning, request_hash: str) -> CreateTuning:
@@ -193,7 +196,9 @@ async def _command_again(session: Session, tuning: Tuning, request_hash: str) ->
     return CreateTuning(
         **same
         | {
-            "memory": needed_memory(tuning.model.id, tuning.hyperparameters, tuning.method),
+            "memory": needed_memory(
+                tuning.model.id, tuning.hyperparameters, tuning.method, tuning.training_file
+            ),
             "request_hash": request_hash,
             "rerun_of": tuning.id,
         }
@@ -273,5 +278,5 @@ def _file(
         message = f"file {id} has rows of the format {file.format}; the method {method} trains on {taken}"
         faults.append(RequestFault(param, message, "file_format_mismatch"))
     else:
-        return FileRef(file.id, file.sha256, file.key, file.bytes, file.rows)
+        return FileRef(file.id, file.sha256, file.key, file.bytes, file.rows, file.longest_row)
     return None

@@ -22,7 +22,7 @@ from app.api.schemas.estimates import (
 )
 from app.api.session import Session
 from app.catalogue.fitting import smallest_change
-from app.catalogue.memory import USUAL_ROW, estimate
+from app.catalogue.memory import estimate
 from app.datasets.measure import Measure
 from app.domain.hyperparameters import steps_per_epoch
 from app.domain.tunings import CreateTuning
@@ -61,7 +61,7 @@ async def estimated(
     per_epoch = steps_per_epoch(rows, hyper.batch_size)
     steps = StepCounts(per_epoch, hyper.max_steps or per_epoch * hyper.epochs)
     passes = steps.total / per_epoch
-    longest = max(USUAL_ROW, training.longest_row)
+    longest = command.training_file.longest_row
     needed = estimate(entry, hyper, method=command.method, longest_row=longest)
     slots = _slots(fleet, needed.total)
     suggestion = None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import structlog
 from msgspec import Struct
 
+from app.api.children import ran
 from app.api.errors import ApiError, unavailable
 from app.api.service import Service
 from app.catalogue.catalogue import CATALOGUE, Entry
@@ -25,7 +25,6 @@ TURN_WITHIN = 10.0
 MODEL_WITHIN = 20.0
 MEASURED_WITHIN = 10.0  # no further row after that
 KILLED_AFTER = 15.0  # on top: imports, and the row under way
-LARGEST_MEMORY = 4 * 1024**3
 LARGEST_COPY = 256 * 1024**2
 
 logger = structlog.get_logger("api")
@@ -66,14 +65,10 @@ def entry_of(command: CreateTuning) -> Entry:
 
 async def _model_dir(service: Service, entry: Entry) -> Path:
     """The model's folder; made once, while nobody waits for it longer than they should."""
-    making = service.measuring.models
-    task = making.get(entry.id)
-    if task is None:
-        task = asyncio.create_task(asyncio.to_thread(ensure_model, service.settings.cache_dir, entry))
-        making[entry.id] = task
-        task.add_done_callback(lambda done: (making.pop(entry.id, None), done.exception()))
+    make = partial(asyncio.to_thread, ensure_model, service.settings.cache_dir, entry)
     try:
-        return await asyncio.wait_for(asyncio.shield(task), MODEL_WITHIN)
+        async with asyncio.timeout(MODEL_WITHIN):
+            return await service.measuring.models.get(entry.id, make)
     except TimeoutError as error:
         raise unavailable(f"the files of {entry.id} are being prepared; try again in a minute") from error
     except ModelError as error:
@@ -101,30 +96,17 @@ async def _measured(
         lines=asked.lines,
         first=asked.first,
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "app.datasets.measure",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        preexec_fn=_bounded,
-    )
     try:
-        async with asyncio.timeout(MEASURED_WITHIN + KILLED_AFTER):
-            out, err = await process.communicate(msgspec.json.encode(request))
-    except BaseException as error:
-        process.kill()
-        await process.wait()
-        if isinstance(error, TimeoutError):
-            raise unavailable("the files could not be measured in time; try again, or split them") from error
-        raise
-    if process.returncode == 0:
-        return msgspec.json.decode(out, type=Measure)
-    said = err.decode(errors="replace").strip()[-500:]
-    logger.error("measuring_broke", model=command.model.id, status=process.returncode, error=said)
-    if process.returncode == 2:
-        raise unavailable(f"{command.model.id} cannot be used for measuring: {said}")
+        ended = await ran(
+            "app.datasets.measure", given=msgspec.json.encode(request), within=MEASURED_WITHIN + KILLED_AFTER
+        )
+    except TimeoutError as error:
+        raise unavailable("the files could not be measured in time; try again, or split them") from error
+    if ended.status == 0:
+        return msgspec.json.decode(ended.written, type=Measure)
+    logger.error("measuring_broke", model=command.model.id, status=ended.status, error=ended.said)
+    if ended.status == 2:
+        raise unavailable(f"{command.model.id} cannot be used for measuring: {ended.said}")
     raise unavailable("the files could not be measured; split them, or ask the operator")
 
 
@@ -161,8 +143,3 @@ def _drop_last_line(path: Path) -> None:
                 return
             end = start
         file.truncate(0)
-
-
-def _bounded() -> None:
-    """No file makes the process eat the machine."""
-    resource.setrlimit(resource.RLIMIT_AS, (LARGEST_MEMORY, LARGEST_MEMORY))

@@ -6,26 +6,96 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import msgspec
+import structlog
 from msgspec.structs import replace
 
+from app.api.children import ran
+from app.api.errors import invalid, unavailable
 from app.api.schemas.errors import RequestFault
+from app.api.shared import Shared
 from app.datasets.measure import Finding, Measure
-from app.datasets.overlap import NoDigests, Overlap, overlap
-from app.domain.tunings import FileRef
+from app.datasets.overlap import Overlap
+from app.domain.tunings import CreateTuning, FileRef
 from app.storage.keys import digests_key
 from app.storage.store import ObjectMissing, Store
 
+WAITED_SECONDS = 10.0
+COUNTED_WITHIN = 900.0
+LARGE_ROWS = 2_000_000
+MOST_KNOWN = 10_000
 
-async def overlap_of(store: Store, training: FileRef, validation: FileRef) -> Overlap | None:
-    """How far two files overlap; None when one was checked before that was kept. Raises `StorageError`."""
-    with tempfile.TemporaryDirectory(prefix="tunesmith-overlap-") as folder:
-        trained, validated = Path(folder) / "training", Path(folder) / "validation"
-        try:
-            await store.get_file(digests_key(training.id), trained)
-            await store.get_file(digests_key(validation.id), validated)
-            return await asyncio.to_thread(overlap, trained, validated)
-        except (ObjectMissing, NoDigests):
+logger = structlog.get_logger("api")
+
+
+class Overlaps:
+    """How far files overlap: counted once, for files never change, by one process at a time.
+
+    Large pairs have a turn of their own: nobody's small one waits for them.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[tuple[str, str], Overlap | None] = {}
+        self._counting = Shared[Overlap | None]()
+        self._small, self._large = asyncio.Semaphore(1), asyncio.Semaphore(1)
+
+    async def of(self, command: CreateTuning) -> Overlap | None:
+        """How far a tuning's files overlap; None when that is not known, or it has no validation file.
+
+        Raises `ApiError` 400 when all of the validation file is trained on, 503 while it is being counted.
+        """
+        training, validation = command.training_file, command.validation_file
+        if validation is None:
             return None
+        pair = training.id, validation.id
+        if pair not in self._known:
+            try:
+                async with asyncio.timeout(WAITED_SECONDS):
+                    await self._counting.get(pair, lambda: self._count(training, validation))
+            except TimeoutError as error:
+                raise unavailable("the two files are being compared; try again shortly") from error
+        found = self._known.get(pair)
+        if is_total(found) and (told := overlap_told(found)):
+            raise invalid([told])
+        return found
+
+    async def close(self) -> None:
+        """Break off what is being counted."""
+        await self._counting.close()
+
+    async def _count(self, training: FileRef, validation: FileRef) -> None:
+        large = training.rows + validation.rows > LARGE_ROWS
+        async with self._large if large else self._small:
+            try:
+                found = await _counted(self._store, training.id, validation.id)
+            except TimeoutError:
+                logger.warning("overlap_not_counted", training=training.id, validation=validation.id)
+                found = None
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[training.id, validation.id] = found
+
+
+async def _counted(store: Store, *files: str) -> Overlap | None:
+    """The overlap of two files; None when one was checked before that was kept.
+
+    Raises `StorageError`, `TimeoutError`, and `ApiError` 503.
+    """
+    with tempfile.TemporaryDirectory(prefix="tunesmith-overlap-") as folder:
+        paths = [Path(folder, name) for name in ("training", "validation")]
+        try:
+            for id, path in zip(files, paths, strict=True):
+                await store.get_file(digests_key(id), path)
+        except ObjectMissing:
+            return None
+        except OSError as error:
+            raise unavailable(f"there is no room here to compare the files: {error.strerror}") from error
+        ended = await ran("app.datasets.overlap", *map(str, paths), within=COUNTED_WITHIN)
+    if ended.status:
+        logger.error("comparing_broke", files=files, status=ended.status, error=ended.said)
+        raise unavailable("the files could not be compared; ask the operator")
+    return msgspec.json.decode(ended.written, type=Overlap | None)
 
 
 def overlap_told(found: Overlap | None) -> RequestFault | None:

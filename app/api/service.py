@@ -12,6 +12,8 @@ from app.api.audit import Audit
 from app.api.auth import Keys
 from app.api.commands import Commands
 from app.api.known import Known
+from app.api.overlaps import Overlaps
+from app.api.shared import Shared
 from app.api.streams import Streams
 from app.settings import Settings
 from app.storage.store import Store
@@ -23,7 +25,7 @@ class Measuring(Struct, frozen=True):
     """Whose turn it is to have files measured, and the models whose files are being made."""
 
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MEASURED_AT_A_TIME))
-    models: dict[str, asyncio.Task[Path]] = {}
+    models: Shared[Path] = field(default_factory=Shared)
 
 
 class Service(Struct, frozen=True):
@@ -37,4 +39,5 @@ class Service(Struct, frozen=True):
     commands: Commands
     audit: Audit
     streams: Streams
+    overlaps: Overlaps
     measuring: Measuring = field(default_factory=Measuring)

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from app.catalogue.catalogue import Entry
-from app.catalogue.memory import estimate
+from app.catalogue.memory import estimate, row_length
 from app.domain.hyperparameters import SHAPE, Hyperparameters
 
 SHORTEST = 64
@@ -75,6 +75,6 @@ def _options(name: str, hyperparameters: Hyperparameters, longest_row: int) -> I
             while (now := now // 2) >= LEAST_RANK:
                 yield now
         case "max_length":
-            now = now if hyperparameters.packing else min(now, longest_row)
+            now = row_length(hyperparameters, longest_row)
             while (now := now // 2) >= SHORTEST:
                 yield now

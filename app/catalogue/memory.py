@@ -1,8 +1,8 @@
 """How much memory a run will need, by part, in bytes: a first estimate, on the safe side.
 
 Counted as the trainer works: no checkpointing of activations, an adapter in fp32, and logits only of the
-tokens that are trained, a tile at a time. Rows are taken to be of a usual length, since most are far shorter
-than `max_length`; a file of longer rows needs more.
+tokens that are trained, a tile at a time. A batch is taken to hold the file's longest row, as its check saw
+it before any model was known; most files have none near `max_length`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from app.domain.hyperparameters import Hyperparameters
 RUNTIME = 1024 * 1024**2  # the libraries themselves, and what the allocator keeps back
 FP32 = 4
 NF4_BYTES = 0.56  # half a byte a weight, its scales doubly quantised
-USUAL_ROW = 256
+USUAL_ROW = 256  # no row is counted as less, nor one of which nothing is known
 TILE = 1024
 
 
@@ -40,10 +40,10 @@ def estimate(
     hyperparameters: Hyperparameters,
     *,
     method: str = "supervised",
-    longest_row: int = USUAL_ROW,
+    longest_row: int = 0,
     bytes_per_number: int = FP32,
 ) -> MemoryEstimate:
-    """What a run with these hyperparameters needs; `longest_row` in tokens.
+    """What a run with these hyperparameters needs; `longest_row` in tokens, 0 when it is not known.
 
     `bytes_per_number` is 2 where the device computes in bf16, 4 on a CPU without matrix units for it.
     """
@@ -54,7 +54,7 @@ def estimate(
         linear * (NF4_BYTES if hyper.use_quantization else bytes_per_number)
     )
     adapter = adapter_parameters(entry, hyper.rank, hyper.target_modules, dora=hyper.use_dora)
-    row = hyper.max_length if hyper.packing else min(hyper.max_length, longest_row)
+    row = row_length(hyper, longest_row)
     pair = 2 if method == "dpo" else 1  # the better answer and the worse one go through together
     tokens = hyper.batch_size // hyper.gradient_accumulation * row * pair
     # DPO scores every position of both answers, and not only those that are trained, a tile at a time.
@@ -67,6 +67,12 @@ def estimate(
         logits=scored * entry.vocabulary * FP32 * 2,
         runtime=RUNTIME,
     )
+
+
+def row_length(hyperparameters: Hyperparameters, longest_row: int) -> int:
+    """The tokens that a row is counted with."""
+    longest = hyperparameters.max_length
+    return longest if hyperparameters.packing else min(longest, max(USUAL_ROW, longest_row))
 
 
 def adapter_parameters(

@@ -1,5 +1,8 @@
 """The digests of a file's rows, kept so that two files can be compared without reading either again.
 
+`python -m app.datasets.overlap TRAINING VALIDATION` prints how far two files overlap whose digests these are,
+null when one of them holds none.
+
 The file of digests begins with `MAGIC`; then come the digests of all rows in order, then as many line numbers
 in the same order, 8 bytes each, big-endian.
 """
@@ -12,6 +15,7 @@ import shutil
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -112,3 +116,23 @@ def _numbers(file: BinaryIO, done: int, count: int) -> Iterator[array[int]]:
             numbers.byteswap()
         done += len(numbers)
         yield numbers
+
+
+def main(arguments: list[str]) -> int:
+    """Print the overlap; 0 when the files could be read."""
+    if len(arguments) != 2:
+        print("usage: python -m app.datasets.overlap TRAINING VALIDATION", file=sys.stderr)
+        return 2
+    found: Overlap | None = None
+    try:
+        with suppress(NoDigests):
+            found = overlap(*map(Path, arguments))
+    except OSError as error:
+        print(f"the digests cannot be read: {error}", file=sys.stderr)
+        return 1
+    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from app.datasets.formats import AnyRow, Pair, Row, Text
+from app.datasets.sizes import about_tokens
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -26,7 +27,7 @@ class Statistics(Struct, frozen=True):
     """Counts over the rows without fault; `characters` are those of texts and message contents.
 
     Messages of a preference pair are those of the prompt and of both sides. `bytes` are the file's as it is,
-    `unpacked_bytes` those of its text.
+    `unpacked_bytes` those of its text. `longest_row` is about how many tokens the longest one has.
     """
 
     rows: int
@@ -40,6 +41,7 @@ class Statistics(Struct, frozen=True):
     tool_calls: int = 0
     rows_with_tools: int = 0
     unpacked_bytes: int = 0
+    longest_row: int = 0
 
 
 class Spread:
@@ -86,7 +88,7 @@ class Counter:
         self._roles: dict[str, int] = {}
         self._characters = Spread()
         self._messages = Spread()
-        self._tool_calls = self._rows_with_tools = 0
+        self._tool_calls = self._rows_with_tools = self._longest = 0
 
     def add(self, row: AnyRow) -> int:
         """Count one row; its characters."""
@@ -107,6 +109,7 @@ class Counter:
             if "tool_calls" in message:
                 self._tool_calls += len(message["tool_calls"])
         self._rows_with_tools += bool(tools)
+        self._longest = max(self._longest, about_tokens(row))
         self._messages.add(len(messages))
         self._characters.add(characters)
         return characters
@@ -125,4 +128,5 @@ class Counter:
             tool_calls=self._tool_calls,
             rows_with_tools=self._rows_with_tools,
             unpacked_bytes=unpacked_bytes,
+            longest_row=self._longest,
         )

@@ -36,12 +36,16 @@ class RegisterFile(Struct, frozen=True):
 
 
 class RecordCheck(Struct, frozen=True):
-    """What the check of the file's content found; `first_fault` is set when there is any."""
+    """What the check of the file's content found; `first_fault` is set when there is any.
+
+    `longest_row` is about how many tokens its longest row has, whatever the model.
+    """
 
     format: str | None
     rows: int
     fault_count: int
     first_fault: Fault | None = None
+    longest_row: int = 0
 
 
 class DeleteFile(Struct, frozen=True):
@@ -63,12 +67,16 @@ class Uploaded(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """What the check of the content found; `first_fault` is set when there is any."""
+    """What the check of the content found; `first_fault` is set when there is any.
+
+    `longest_row` is about how many tokens its longest row has, whatever the model; 0 when nobody counted.
+    """
 
     format: str | None
     rows: int
     fault_count: int
     first_fault: Fault | None = None
+    longest_row: int = 0
 
 
 class Deleted(Struct, frozen=True):
@@ -92,6 +100,7 @@ class File(Struct, frozen=True):
     rows: int | None = None
     fault_count: int = 0
     first_fault: Fault | None = None
+    longest_row: int = 0
 
 
 def decide(file: File | None, command: Any, context: Context) -> Accepted | Rejection:

@@ -32,13 +32,17 @@ class ModelRef(Struct, frozen=True):
 
 
 class FileRef(Struct, frozen=True):
-    """A file by id and content, which lies at `key` in the store. `bytes` and `rows` are counts."""
+    """A file by id and content, which lies at `key` in the store. `bytes` and `rows` are counts.
+
+    `longest_row` is about how many tokens its longest row has; 0 when nobody counted.
+    """
 
     id: str
     sha256: str
     key: str
     bytes: int
     rows: int
+    longest_row: int = 0
 
 
 class Attempt(Struct, frozen=True):

@@ -116,7 +116,7 @@ async def check_file(store: Store, id: str, file: Uploaded) -> RecordCheck:
         await store.put_bytes(check_key(id), out)
     first = report.faults[0] if report.faults else None
     fault = Fault(first.line, first.code, first.pointer, first.message, first.fix) if first else None
-    return RecordCheck(report.format, report.rows, report.fault_count, fault)
+    return RecordCheck(report.format, report.rows, report.fault_count, fault, report.statistics.longest_row)
 
 
 async def _keep(store: Store, id: str, report: Report, folder: Path) -> None:

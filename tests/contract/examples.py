@@ -80,7 +80,7 @@ DIGEST = "ab" * 32
 CREATED = Created(
     account_id=ACCOUNT,
     model=ModelRef(MODEL, "r1"),
-    training_file=FileRef(FILE, DIGEST, "files/a", 1000, 10),
+    training_file=FileRef(FILE, DIGEST, "files/a", 1000, 10, 300),
     validation_file=None,
     hyperparameters=Hyperparameters(alpha=32.0, batch_size=4, max_length=512, epochs=2),
     method="supervised",
@@ -127,7 +127,7 @@ LIVES: dict[str, tuple[Decider, str, tuple[Any, ...]]] = {
         FILE,
         (
             Uploaded(ACCOUNT, "mails.jsonl", "fine-tune", 1000, DIGEST, "files/a", DIGEST),
-            Checked("chat", 10, 1, Fault(3, "json", "/messages", "the line is no JSON", "quote it")),
+            Checked("chat", 10, 1, Fault(3, "json", "/messages", "the line is no JSON", "quote it"), 300),
             Deleted(),
         ),
     ),

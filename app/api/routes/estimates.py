@@ -10,7 +10,7 @@ from app.api.creation import command_of
 from app.api.errors import invalid
 from app.api.estimating import estimated
 from app.api.measuring import Asked, measured
-from app.api.overlaps import noted, overlap_of
+from app.api.overlaps import noted
 from app.api.requests import json_object, read_fields
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.estimates import (
@@ -42,10 +42,8 @@ async def estimate(request: Request[Any, Any, Any], session: Authenticated) -> T
     body, _ = await json_object(request)
     values, faults = read_fields(TuningRequest, body)
     command = await command_of(session, values, faults)
-    measure = await measured(session.service, command)
-    if command.validation_file is not None:
-        overlap = await overlap_of(session.service.store, command.training_file, command.validation_file)
-        measure = noted(measure, overlap)
+    overlap = await session.service.overlaps.of(command)
+    measure = noted(await measured(session.service, command), overlap)
     return await estimated(session, request.app.state.fleet, command, measure)
 
 
@@ -66,6 +64,7 @@ async def preview(request: Request[Any, Any, Any], session: Authenticated) -> Tu
     body, _ = await json_object(request)
     values, faults = read_fields(PreviewRequest, body)
     command = await command_of(session, values, faults)
+    await session.service.overlaps.of(command)
     lines = values.get("lines") or ()
     first = 0 if lines else values.get("first", 3)
     measure = await measured(session.service, command, Asked(lines=lines, first=first))

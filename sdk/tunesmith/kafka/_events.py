@@ -18,13 +18,14 @@ class ModelRef(Resource):
 
 
 class FileRef(Resource):
-    """A file by id and content; `bytes` and `rows` are counts."""
+    """A file by id and content; `bytes` and `rows` are counts, `longest_row` is about so many tokens."""
 
     id: str
     sha256: str
     key: str
     bytes: int
     rows: int
+    longest_row: int | None
 
 
 class Attempt(Resource):
@@ -227,12 +228,13 @@ class FileUploaded(Resource):
 
 
 class FileChecked(Resource):
-    """What the check of a file's content found."""
+    """What the check of a file's content found; `longest_row` is about so many tokens."""
 
     format: str | None
     rows: int
     fault_count: int
     first_fault: FileFault | None
+    longest_row: int | None
 
     _nested: ClassVar[Mapping[str, type[Resource]]] = {"first_fault": FileFault}
 

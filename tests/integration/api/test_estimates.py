@@ -176,7 +176,8 @@ async def test_a_preview_shows_the_tokens_and_holds_the_tuning_to_them(
     assert "mend or remove" in bad["reason"]
 
     pair = b'{"prompt": "1 + 1?", "chosen": "2", "rejected": "many"}\n'
-    pairs: dict[str, Any] = {"training_file": await uploaded(client, pair * 3), "method": "dpo"}
+    file = await uploaded(client, pair * 2 + pair.replace(b"many", b"many " * 300))
+    pairs: dict[str, Any] = {"training_file": file, "method": "dpo"}
     both = await asked(client, "preview", **pairs, first=1)
     [row] = both["rows"]
     learned = [
@@ -185,7 +186,10 @@ async def test_a_preview_shows_the_tokens_and_holds_the_tuning_to_them(
     assert learned == ["2<|im_end|>", "many<|im_end|>"]
     needed = await asked(client, "estimate", **pairs)
     assert (needed["training"]["rows"], needed["hyperparameters"]["beta"]) == (3, 0.1)
-    assert (await asked(client, "create", 201, **pairs))["method"] == "dpo"
+    taken = await asked(client, "create", 201, **pairs)
+    assert taken["method"] == "dpo"
+    # What is dispatched by is what was told.
+    assert (await recorded(service, taken["id"])).memory == needed["memory"]["total"]
 
     job = await asked(client, "create", 201, **body, preview_hash=seen["preview_hash"])
     assert job["preview_hash"] == seen["preview_hash"]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
-from app.datasets.formats import Pair, Row, Text
+from app.datasets.formats import AnyRow, Pair, Row, Text
+from app.datasets.sizes import AROUND_A_MESSAGE
 from app.datasets.statistics import Counter, Spread
 
 
@@ -60,3 +62,24 @@ def test_texts_pairs_and_calls_are_counted_as_well() -> None:
     assert (statistics.characters, statistics.messages, statistics.rows) == (11, 5, 3)
     assert statistics.roles == {"assistant": 3, "user": 2}
     assert (statistics.tool_calls, statistics.rows_with_tools) == (2, 1)
+
+
+def test_the_longest_row_is_told_in_tokens_whatever_it_is_written_in() -> None:
+    def longest(row: AnyRow) -> int:
+        counter = Counter()
+        for one in (Text("a"), row, Text("b")):
+            counter.add(one)
+        return counter.statistics(bytes=1, duplicate_rows=0).longest_row
+
+    def says(content: str, **more: Any) -> dict[str, Any]:
+        return {"role": "assistant", "content": content} | more
+
+    assert longest(Text("a" * 300)) == 100
+    assert longest(Text("ü" * 300)) == 100 + 300
+    assert longest(Text("語" * 300)) == 100 + 600
+    assert longest(Row((says("a" * 300), says("")))) == 100 + 2 * AROUND_A_MESSAGE
+    assert longest(Row((says(""),), ({"name": "a" * 300},))) > 100
+    assert longest(Row((says("", tool_calls=[{"arguments": "a" * 300}]),))) > 100
+    # Of a pair the longer side: the sides are two sequences.
+    sides = longest(Pair((says("a" * 30),), (says("a" * 300),), (says("a" * 270),)))
+    assert sides == 10 + 100 + 2 * AROUND_A_MESSAGE
