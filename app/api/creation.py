@@ -78,7 +78,7 @@ async def _created(
     headers = await take_create(pool, account_id, job_id, session.limits)
     try:
         if body.rerun_of is None:
-            await session.service.overlaps.of(body)
+            await session.service.overlaps.of(body.training_file, body.validation_file)
     except BaseException:  # nothing was sent
         await release(pool, job_id)
         raise

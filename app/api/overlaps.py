@@ -16,7 +16,7 @@ from app.api.schemas.errors import RequestFault
 from app.api.shared import Shared
 from app.datasets.measure import Finding, Measure
 from app.datasets.overlap import Overlap
-from app.domain.tunings import CreateTuning, FileRef
+from app.domain.tunings import FileRef
 from app.storage.keys import digests_key
 from app.storage.store import ObjectMissing, Store
 
@@ -40,12 +40,11 @@ class Overlaps:
         self._counting = Shared[Overlap | None]()
         self._small, self._large = asyncio.Semaphore(1), asyncio.Semaphore(1)
 
-    async def of(self, command: CreateTuning) -> Overlap | None:
-        """How far a tuning's files overlap; None when that is not known, or it has no validation file.
+    async def of(self, training: FileRef, validation: FileRef | None) -> Overlap | None:
+        """How far two files overlap; None when that is not known, or there is only one.
 
-        Raises `ApiError` 400 when all of the validation file is trained on, 503 while it is being counted.
+        Raises `ApiError` 400 when all of the validation file is trained on, 503 while that is being counted.
         """
-        training, validation = command.training_file, command.validation_file
         if validation is None:
             return None
         pair = training.id, validation.id

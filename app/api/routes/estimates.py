@@ -42,7 +42,7 @@ async def estimate(request: Request[Any, Any, Any], session: Authenticated) -> T
     body, _ = await json_object(request)
     values, faults = read_fields(TuningRequest, body)
     command = await command_of(session, values, faults)
-    overlap = await session.service.overlaps.of(command)
+    overlap = await session.service.overlaps.of(command.training_file, command.validation_file)
     measure = noted(await measured(session.service, command), overlap)
     return await estimated(session, request.app.state.fleet, command, measure)
 
@@ -64,7 +64,7 @@ async def preview(request: Request[Any, Any, Any], session: Authenticated) -> Tu
     body, _ = await json_object(request)
     values, faults = read_fields(PreviewRequest, body)
     command = await command_of(session, values, faults)
-    await session.service.overlaps.of(command)
+    await session.service.overlaps.of(command.training_file, command.validation_file)
     lines = values.get("lines") or ()
     first = 0 if lines else values.get("first", 3)
     measure = await measured(session.service, command, Asked(lines=lines, first=first))

@@ -107,6 +107,9 @@ async def test_the_eleventh_create_in_a_minute_is_429(database: str, tmp_path: P
         assert (refused.status_code, error["type"]) == (429, "rate_limit_error")
         assert 1 <= int(refused.headers["retry-after"]) <= 60
         assert refused.headers["x-ratelimit-limit"] == "10"
+        # Nor is a file compared with another for whoever has sent too much.
+        again = await client.post(CREATE, json=body | {"validation_file": body["training_file"]})
+        assert again.status_code == 429
         # A repeat of what took already is no new create.
         repeat = await client.post(CREATE, json=body, headers={"idempotency-key": "3"})
         assert repeat.status_code == 201
