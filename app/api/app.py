@@ -154,6 +154,7 @@ async def serve(
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
                 await overlaps.close()
+                await service.joining.close()
                 await commands.close()
 
 

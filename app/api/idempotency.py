@@ -30,7 +30,7 @@ from app.domain.ids import derive_id
 
 LONGEST_KEY = 255
 KEPT_SECONDS = 24 * 3600
-LEASE_SECONDS = 30.0  # longer than a command's reply, the read model and a file's check are waited for
+LEASE_SECONDS = 30.0  # of a claim, which is renewed in time as long as its request is worked on
 WAITS_SECONDS = 40.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.2
 CLAIM = "idempotency_claim"
@@ -55,6 +55,11 @@ KEEP = f"""
 UPDATE ops.idempotency SET status = $4, headers = $5, body = $6 FROM quick
 WHERE account_id = $1 AND key = $2 AND claim = $3
 """
+RENEW = f"""
+{QUICK}
+UPDATE ops.idempotency SET claimed_until = clock_timestamp() + make_interval(secs => $4) FROM quick
+WHERE account_id = $1 AND key = $2 AND claim = $3 AND status IS NULL
+"""
 GIVE_UP = "DELETE FROM ops.idempotency WHERE account_id = $1 AND key = $2 AND claim = $3 AND status IS NULL"
 
 logger = structlog.get_logger("api")
@@ -68,7 +73,7 @@ class Replayed(Exception):
         self.status, self.headers, self.body = status, headers, body
 
 
-class Claim(Struct, frozen=True):
+class Claim(Struct):
     """The right to answer the first request under a key; `secret` is a field of the answer never kept."""
 
     pool: asyncpg.Pool
@@ -76,9 +81,16 @@ class Claim(Struct, frozen=True):
     key: str
     id: str
     secret: str | None
+    renewing: asyncio.Task[None] | None = None
+
+    def hold(self) -> None:
+        """Renew it until it is settled."""
+        self.renewing = asyncio.create_task(self._renew())
 
     async def settle(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """Keep an accepted answer; after a refusal, or none, the key is as if it had not been used."""
+        if self.renewing is not None:
+            self.renewing.cancel()
         try:
             if status < 300:
                 told = msgspec.json.encode(headers).decode()
@@ -89,6 +101,15 @@ class Claim(Struct, frozen=True):
                 await self.pool.execute(GIVE_UP, self.account_id, self.key, self.id)
         except DATABASE_ERRORS as error:
             logger.warning("idempotency_unsettled", error=repr(error))  # the claim lapses
+
+    async def _renew(self) -> None:
+        renewed = "UPDATE 1"
+        while renewed == "UPDATE 1":
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            try:
+                renewed = await self.pool.execute(RENEW, self.account_id, self.key, self.id, LEASE_SECONDS)
+            except DATABASE_ERRORS as error:
+                logger.warning("idempotency_not_renewed", error=repr(error))
 
     def _safe(self, body: bytes) -> bytes:
         if self.secret is None:
@@ -144,6 +165,7 @@ async def once(request: Request[Any, Any, Any], body: bytes) -> Session:
     except Replayed:
         state[REPLAYED] = True
         raise
+    claim.hold()
     state[CLAIM] = claim
     state["session"] = named = replace(session, once=derive_id("once", account_id, key, digest))
     return named

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from app.api.stored_files import find_file, register
 from app.api.uploads import safe_name
 from app.domain.files import File, RegisterFile
 from app.domain.ids import derive_id
+from app.storage.hashing import hashed
 from app.storage.keys import file_place
 from app.storage.store import ObjectMissing, StorageError, Store
 
@@ -134,10 +136,11 @@ async def cancel(session: Session, id: str) -> asyncpg.Record:
 
 
 async def complete(session: Session, id: str, asked: CompleteRequest) -> tuple[asyncpg.Record, File | None]:
-    """Make the parts one file; asked again, it is the same one. Raises `ApiError`."""
+    """Make the parts one file; asked again, also meanwhile, it is the same one. Raises `ApiError`."""
     upload = await the_upload(session, id)
     if upload["status"] == "pending":
-        upload = await _put_together(session, upload, asked)
+        wanted = id, tuple(asked.part_ids), asked.md5, asked.sha256
+        upload = await session.service.joining.get(wanted, partial(_put_together, session, upload, asked))
     if upload["status"] == "completed" and upload["part_ids"] != asked.part_ids:
         raise ApiError(
             400, "invalid_state_transition", f"upload {id} is completed, of other parts", "part_ids"
@@ -169,11 +172,12 @@ async def _put_together(session: Session, upload: asyncpg.Record, asked: Complet
         raise ApiError(400, "upload_incomplete", message, "part_ids")
     await admit_bytes(session, upload["file_id"], size, "part_ids")
     place = file_place(upload["file_id"], uuid4().hex)
-    md5 = hashlib.md5(usedforsecurity=False)
+    md5 = [hashlib.md5(usedforsecurity=False)] if asked.md5 is not None else []
     try:
-        stored = await store.put(place, _joined(store, parts, md5))
+        stored = await store.put(place, _joined(store, parts, *md5))
         compare_sha256(stored.sha256, ("sha256", asked.sha256))
-        compare_md5(md5.hexdigest(), asked.md5)
+        for digest in md5:
+            compare_md5(digest.hexdigest(), asked.md5)
         done = await session.service.pool.execute(COMPLETE, id, asked.part_ids, place, stored.sha256)
     except ObjectMissing:  # the parts were freed, for the upload has ended
         done = ""
@@ -202,13 +206,12 @@ def _in_order(ids: Sequence[str], parts: Sequence[asyncpg.Record]) -> list[async
     return [known[id] for id in ids]
 
 
-async def _joined(store: Store, parts: Sequence[asyncpg.Record], md5: Any) -> AsyncIterator[bytes]:
-    """The bytes of all parts, each held against its digest."""
+async def _joined(store: Store, parts: Sequence[asyncpg.Record], *whole: Any) -> AsyncIterator[bytes]:
+    """The bytes of all parts, each held against its digest; those in `whole` take all of them."""
     for part in parts:
         digest = hashlib.sha256()
         async for chunk in store.stream(part["key"]):
-            digest.update(chunk)
-            md5.update(chunk)
+            await hashed(chunk, digest, *whole)
             yield chunk
         if digest.hexdigest() != part["sha256"]:
             raise StorageError(f"{part['key']} came back from the store with other bytes")

@@ -29,7 +29,7 @@ class Measuring(Struct, frozen=True):
 
 
 class Service(Struct, frozen=True):
-    """One api process's dependencies."""
+    """One api process's dependencies; `joining` are the uploads whose parts become one file."""
 
     settings: Settings
     pool: asyncpg.Pool
@@ -41,3 +41,4 @@ class Service(Struct, frozen=True):
     streams: Streams
     overlaps: Overlaps
     measuring: Measuring = field(default_factory=Measuring)
+    joining: Shared[asyncpg.Record] = field(default_factory=Shared)

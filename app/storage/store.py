@@ -15,6 +15,8 @@ from msgspec import Struct
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
+from app.storage.hashing import hashed
+
 PART_BYTES = 8 * 1024**2
 PARTS_AT_ONCE = 3
 
@@ -64,7 +66,7 @@ class Store:
             nonlocal size, broken
             try:
                 async for chunk in chunks:
-                    digest.update(chunk)
+                    await hashed(chunk, digest)
                     size += len(chunk)
                     yield chunk
             except Exception as error:
@@ -151,7 +153,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as out:
             async for chunk in self.stream(key):
-                digest.update(chunk)
+                await hashed(chunk, digest)
                 size += len(chunk)
                 out.write(chunk)
         return Stored(size, digest.hexdigest())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tunesmith._call import Call, Form, path_to, post, without_none
 from tunesmith._exceptions import APIError
@@ -13,6 +14,7 @@ from tunesmith._sync._transport import Transport
 from tunesmith._uploads import PART_SIZE, Upload, UploadPart, arrived, compared, verified
 
 ROUTE = "/v1/uploads"
+PUT_TOGETHER_WITHIN = 600.0
 
 
 class UploadResource:
@@ -61,12 +63,14 @@ class UploadResource:
     ) -> Upload:
         """Put the parts together, in the order given, to a file, which is then checked; it is in `file`.
 
+        Of a large one that takes its time: the answer is waited for up to 10 minutes.
+
         Raises:
             InvalidRequestError: Size or a given digest are not those of the whole.
         """
         body = without_none(part_ids=list(part_ids), md5=md5, sha256=sha256)
         call = post(f"{path_to(ROUTE, upload_id)}/complete", body, idempotency_key)
-        return Upload(self._transport.json(call))
+        return Upload(self._transport.json(replace(call, silence=PUT_TOGETHER_WITHIN)))
 
     def cancel(self, upload_id: str, *, idempotency_key: str | None = None) -> Upload:
         """Throw its parts away."""

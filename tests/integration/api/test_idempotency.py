@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 import httpx
+import pytest
 
+from app.api import idempotency
 from app.domain.accounts import RevokeKey
 from app.log import topics
 from app.log.port import read_all
@@ -103,11 +106,18 @@ async def test_a_refusal_is_decided_again(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_retry_waits_for_the_first_and_nothing_is_done_twice(
-    service: Running, client: httpx.AsyncClient
+    service: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(idempotency, "LEASE_SECONDS", 3.0)
     key = {"idempotency-key": "k"}
     async with another_api(service) as elsewhere:
         before = await commands(service, "accounts")
+
+        async def claimed_until() -> datetime:
+            [row] = await service.sql("SELECT claimed_until FROM ops.idempotency")
+            found: datetime = row["claimed_until"]
+            return found
+
         holder = await asyncpg.connect(service.dsn)
         try:
             async with holder.transaction():  # the first is under way for as long as the read model stands
@@ -118,6 +128,12 @@ async def test_a_retry_waits_for_the_first_and_nothing_is_done_twice(
                     return await commands(service, "accounts") == before + 1
 
                 await until(sent)
+                claimed = await claimed_until()
+
+                async def renewed() -> bool:
+                    return await claimed_until() > claimed
+
+                await until(renewed)
                 both = [client, elsewhere]
                 retries = [
                     asyncio.create_task(both[n % 2].post(KEYS, json=WISH, headers=key)) for n in range(20)

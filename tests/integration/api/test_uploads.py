@@ -74,7 +74,9 @@ async def test_the_stock_client_uploads_in_chunks(service: Running, tmp_path: Pa
         assert (await client.uploads.cancel(other.id)).status == "cancelled"
 
 
-async def test_an_upload_that_broke_off_is_gone_on_with_and_completed_once(client: httpx.AsyncClient) -> None:
+async def test_an_upload_that_broke_off_is_gone_on_with_and_completed_once(
+    service: Running, client: httpx.AsyncClient
+) -> None:
     id = await begun(client)
     last, first = await part(client, id, PIECES[2]), await part(client, id, PIECES[0])
     seen = (await client.get(f"/v1/uploads/{id}")).json()
@@ -95,10 +97,27 @@ async def test_an_upload_that_broke_off_is_gone_on_with_and_completed_once(clien
             name,
         )
     digest = hashlib.sha256(CONTENT).hexdigest()
-    answers = await asyncio.gather(*(complete(client, id, parts, sha256=digest) for _ in range(3)))
-    assert [answer.status_code for answer in answers] == [200] * 3, [answer.text for answer in answers]
+    path, key = f"/v1/uploads/{id}/complete", {"idempotency-key": "whole"}
+    holder = await asyncpg.connect(service.dsn)
+    try:
+        async with holder.transaction():  # it takes longer than its client has patience for
+            await holder.execute("SELECT FROM ops.uploads WHERE id = $1 FOR UPDATE", id)
+            body = {"part_ids": parts, "sha256": digest}
+            with pytest.raises(httpx.ReadTimeout):
+                await client.post(path, json=body, headers=key, timeout=0.5)
+            again = [
+                asyncio.create_task(client.post(path, json=body, headers=headers))
+                for headers in (key, key, {}, {})
+            ]
+            await asyncio.wait(again, timeout=0.5)
+            assert not any(one.done() for one in again)
+    finally:
+        await holder.close()
+    answers = await asyncio.gather(*again)
+    assert [answer.status_code for answer in answers] == [200] * 4, [answer.text for answer in answers]
     [file] = {answer.json()["file"]["id"] for answer in answers}
     assert (await client.get("/v1/files")).json()["data"] == [answers[0].json()["file"]]
+    assert len([name for name in objects(service) if name.startswith(f"files/{file}/")]) == 1
     assert (await client.get(f"/v1/files/{file}/content")).content == CONTENT
     assert (await client.get(f"/v1/files/{file}")).json()["sha256"] == digest
     assert (await client.get(f"/v1/uploads/{id}")).json()["file"]["id"] == file
