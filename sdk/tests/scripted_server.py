@@ -19,7 +19,7 @@ class Answer:
     """One answer: `content` is bytes or what becomes JSON; `cut` closes the connection early.
 
     `cut="before"` answers nothing, `cut="middle"` half of the content; `stall` holds the answer back until
-    the server stops.
+    the server stops, `late` for so many seconds.
     """
 
     content: Any = None
@@ -27,6 +27,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: str | None = None
     stall: bool = False
+    late: float = 0.0
 
     @property
     def body(self) -> bytes:
@@ -107,8 +108,7 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
                     *self._body(headers),
                 )
             )
-            if answer.stall:
-                server._stopping.wait(30)
+            server._stopping.wait(30 if answer.stall else answer.late)
             if answer.stall or answer.cut == "before":
                 self.close_connection = True
                 return

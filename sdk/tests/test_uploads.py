@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ def part(number: int, size: int) -> dict[str, Any]:
 def sent(body: bytes) -> bytes:
     """The file inside a form of one field."""
     return body.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
+
+
+def test_parts_are_put_together_for_longer_than_other_answers_take(
+    make_face: Callable[..., Face], server: ScriptedServer, example: Any
+) -> None:
+    server.on(COMPLETE, Answer(upload(4, "completed", file=example.file()), late=0.8))
+    face = make_face(timeout=0.5, max_retries=1)
+    done = face.call(lambda client: client.uploads.complete("upload-1", ["part-1"]))
+    assert done.status == "completed"
 
 
 def test_a_large_file_goes_up_in_parts_and_is_compared_with_what_arrived(
