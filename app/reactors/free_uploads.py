@@ -1,4 +1,4 @@
-"""Bytes that no file will ever have: parts of ended uploads, and what broken-off requests left behind."""
+"""Bytes that no file will ever have: parts of ended uploads, and what requests and checks left behind."""
 
 from __future__ import annotations
 
@@ -42,10 +42,21 @@ WHERE NOT EXISTS (
 )
 AND NOT EXISTS (SELECT FROM ops.uploads u WHERE u.file_id = stored.id AND u.key = stored.key)
 """
+# A check may end after its file was freed, and leaves then what nobody frees.
+NOBODYS_CHECKS = """
+SELECT key FROM unnest($1::text[], $2::text[]) AS stored (key, id)
+WHERE NOT EXISTS (SELECT FROM read.files f WHERE f.id = stored.id AND f.status <> 'deleted')
+AND NOT EXISTS (SELECT FROM ops.deleted_files d WHERE d.id = stored.id)
+"""
 NOBODYS_PARTS = """
 SELECT key FROM unnest($1::text[], $2::text[]) AS stored (key, id)
 WHERE NOT EXISTS (SELECT FROM ops.upload_parts p WHERE p.upload_id = stored.id AND p.key = stored.key)
 """
+KINDS = (
+    (keys.FILES, keys.owner_of, NOBODYS_FILES),
+    (keys.FILES, keys.checked_in, NOBODYS_CHECKS),
+    (keys.UPLOADS, keys.owner_of, NOBODYS_PARTS),
+)
 
 logger = structlog.get_logger("reactor")
 
@@ -103,12 +114,12 @@ async def _free_ended(pool: asyncpg.Pool, store: Store, remembered: float) -> No
 async def _free_nobodys(log: Log, pool: asyncpg.Pool, store: Store, age: float) -> None:
     """Free old bytes that no event and no upload names."""
     before = datetime.now(UTC) - timedelta(seconds=age)
-    for prefix, nobodys in ((keys.FILES, NOBODYS_FILES), (keys.UPLOADS, NOBODYS_PARTS)):
+    for prefix, owner_of, nobodys in KINDS:
         if not await caught_up(log, pool, FILES.stream):
             return  # what the read model does not show yet may be somebody's
         old: list[tuple[str, str]] = []
         async for found in store.listed(prefix):
-            owner = keys.owner_of(found.key)
+            owner = owner_of(found.key)
             if owner is not None and found.modified < before:
                 old.append((found.key, owner))
             if len(old) == AT_A_TIME:

@@ -24,6 +24,13 @@ def owner_of(key: str) -> str | None:
     return parts[1] if len(parts) > 2 else None
 
 
+def checked_in(key: str) -> str | None:
+    """The id of the file that a check found something of at `key`; None when that holds something else."""
+    folder, *name = PurePosixPath(key).parts
+    id = name[0].partition(".")[0] if len(name) == 1 else ""
+    return id if folder == FILES and key in found_keys(id) else None
+
+
 def check_key(id: str) -> str:
     """The report of a file's check."""
     return f"{FILES}/{id}.check.json"

@@ -206,7 +206,16 @@ async def freeing(service: Running, age: float) -> AsyncIterator[asyncpg.Pool]:
 async def test_what_nobody_will_ask_for_is_freed_and_nothing_else(
     service: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = await uploaded(client)
+    file, removed, freed = [await uploaded(client) for _ in range(3)]
+    for id in (removed, freed):
+        await client.delete(f"/v1/files/{id}")
+
+    async def remembered() -> bool:
+        return len(await service.sql("SELECT FROM ops.deleted_files")) == 2
+
+    await until(remembered)
+    # As if its check had ended only after its bytes were freed.
+    await service.sql("DELETE FROM ops.deleted_files WHERE id = $1", freed)
     going, given_up, late, done = [await begun(client) for _ in range(4)]
     for id in (going, given_up, late):
         await part(client, id, PIECES[0])
@@ -215,7 +224,7 @@ async def test_what_nobody_will_ask_for_is_freed_and_nothing_else(
     await service.sql("UPDATE ops.uploads SET expires_at = now() - interval '1 second' WHERE id = $1", late)
     assert (await client.get(f"/v1/uploads/{late}")).json()["status"] == "expired"
     assert refused(await sent(client, late, b"x"))[:2] == (400, "invalid_state_transition")
-    for key in ("files/file-nobodys/1", "uploads/upload-nobodys/part-1/1"):
+    for key in ("files/file-nobodys/1", "files/file-nobodys.check.json", "uploads/upload-nobodys/part-1/1"):
         await service.store.put_bytes(key, b"x")
     staged = service.folder / "objects" / "files" / "file-nobodys" / "2#1"
     staged.write_bytes(b"x")
@@ -223,12 +232,15 @@ async def test_what_nobody_will_ask_for_is_freed_and_nothing_else(
     def kept() -> set[str]:
         return {name.split("/")[1] for name in objects(service) if name.count("/") > 1}
 
+    def checked() -> set[str]:
+        return {name.split("/")[1].partition(".")[0] for name in objects(service) if name.count("/") == 1}
+
     async def only(*ids: str) -> bool:
         return kept() == set(ids)
 
     used = finished.json()["file"]["id"]
     async with freeing(service, age=3600.0):
-        await until(lambda: only(file, used, going, "file-nobodys", "upload-nobodys"))
+        await until(lambda: only(file, removed, freed, used, going, "file-nobodys", "upload-nobodys"))
         assert (await client.get(f"/v1/uploads/{late}")).json()["status"] == "expired"
     assert staged.exists()
     monkeypatch.setattr("app.reactors.lag.SHOWN_WITHIN", 1)
@@ -240,7 +252,9 @@ async def test_what_nobody_will_ask_for_is_freed_and_nothing_else(
         await writer.close()
         await free_uploads._free_nobodys(further, pool, service.store, -1.0)
     assert staged.exists()
+    assert checked() == {file, removed, freed, used, "file-nobodys"}
     async with freeing(service, age=-1.0):
-        await until(lambda: only(file, used, going))
+        await until(lambda: only(file, removed, freed, used, going))
+    assert checked() == {file, removed, used}
     assert (await client.get(f"/v1/files/{used}/content")).content == CONTENT
     assert (await client.get(f"/v1/uploads/{going}")).json()["parts"]
