@@ -23,6 +23,7 @@ from app.api.schemas.errors import RequestFault
 LARGEST_JSON_BYTES = 1024**2
 BODY_WITHIN = 30.0
 LONGEST_NUMBER = 18
+NOT_JSON = (msgspec.DecodeError, RecursionError, ValueError)
 
 NO_NUL = r"^[^\x00]*$"
 
@@ -53,12 +54,12 @@ async def json_object(request: Request[Any, Any, Any]) -> tuple[dict[str, Any], 
     try:
         body = msgspec.json.decode(content)
         json.loads(content, object_pairs_hook=_pairs)  # msgspec keeps the last of two fields of one name
-        canonical = json.dumps(body, sort_keys=True)  # msgspec would not write an integer beyond 64 bits
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        digest = hashlib.sha256(_canonical(body)).hexdigest()
+    except NOT_JSON as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise ApiError(400, "invalid_json", "the body must be a JSON object")
-    return body, hashlib.sha256(canonical.encode()).hexdigest()
+    return body, digest
 
 
 async def optional_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
@@ -99,9 +100,13 @@ def _pairs(pairs: list[tuple[str, Any]]) -> None:
 def canonical(content: bytes) -> bytes:
     """A body in the form in which two that mean the same are the same, if it is JSON."""
     try:
-        return json.dumps(msgspec.json.decode(content), sort_keys=True).encode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        return _canonical(msgspec.json.decode(content))
+    except NOT_JSON:
         return content
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()  # msgspec would not write an integer beyond 64 bits
 
 
 @cache

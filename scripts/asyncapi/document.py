@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -172,16 +173,25 @@ def _headers(names: Iterable[str]) -> dict[str, Any]:
 
 def _schemas(every: Iterable[Message]) -> tuple[dict[type, dict[str, Any]], dict[str, Any]]:
     """How each payload is referred to, and all of the schemas by name."""
-    payloads = list(dict.fromkeys(one.payload for one in every))
-    shown = [_without_raw(one) for one in payloads]
+    payloads = {one.payload: one for one in every}
+    times = Counter(kind.__name__ for kind in payloads)
+    shown = [
+        _shown(kind, kind.__name__ if times[kind.__name__] == 1 else _with_its_noun(one))
+        for kind, one in payloads.items()
+    ]
     references, schemas = msgspec.json.schema_components(shown, ref_template="#/components/schemas/{name}")
     return dict(zip(payloads, references, strict=True)), dict(sorted(schemas.items()))
 
 
-def _without_raw(kind: type) -> type:
-    """The same struct with anything for what it takes unread, for which msgspec has no schema."""
+def _with_its_noun(one: Message) -> str:
+    """A name that two nouns' messages do not share."""
+    return one.name.split(".")[1].title() + one.payload.__name__
+
+
+def _shown(kind: type, name: str) -> type:
+    """The same struct by this name; what it takes unread, for which msgspec has no schema, may be anything."""
     fields = msgspec.structs.fields(kind)
-    if all(field.type is not msgspec.Raw for field in fields):
+    if name == kind.__name__ and all(field.type is not msgspec.Raw for field in fields):
         return kind
     shown: list[Any] = []
     for field in fields:
@@ -189,4 +199,4 @@ def _without_raw(kind: type) -> type:
             shown.append((field.name, Any, None))
         else:
             shown.append((field.name, field.type, *(() if field.required else (field.default,))))
-    return msgspec.defstruct(kind.__name__, shown, namespace={"__doc__": kind.__doc__}, frozen=True)
+    return msgspec.defstruct(name, shown, namespace={"__doc__": kind.__doc__}, frozen=True)

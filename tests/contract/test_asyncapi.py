@@ -29,6 +29,10 @@ def today() -> Document:
     return copy.deepcopy(document())
 
 
+def test_no_name_tells_where_the_code_lies(today: Document) -> None:
+    assert not [name for name in today["components"]["schemas"] if "." in name]
+
+
 def test_the_document_in_the_repository_is_current(today: Document) -> None:
     assert PATH.read_text() == text_of(today), "run `make contracts`"
 
