@@ -189,7 +189,7 @@ def _with_its_noun(one: Message) -> str:
 
 
 def _shown(kind: type, name: str) -> type:
-    """The same struct by this name; what it takes unread, for which msgspec has no schema, may be anything."""
+    """The struct by this name, with anything for what it takes unread, for which msgspec has no schema."""
     fields = msgspec.structs.fields(kind)
     if name == kind.__name__ and all(field.type is not msgspec.Raw for field in fields):
         return kind
