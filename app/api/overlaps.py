@@ -20,6 +20,7 @@ from app.domain.tunings import FileRef
 from app.storage.keys import digests_key
 from app.storage.store import ObjectMissing, Store
 
+TURN_WITHIN = 10.0
 WAITED_SECONDS = 10.0
 COUNTED_WITHIN = 900.0
 LARGE_ROWS = 2_000_000
@@ -37,7 +38,7 @@ class Overlaps:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[tuple[str, str], Overlap | None] = {}
-        self._counting = Shared[Overlap | None]()
+        self._counting = Shared[None]()
         self._small, self._large = asyncio.Semaphore(1), asyncio.Semaphore(1)
 
     async def of(self, training: FileRef, validation: FileRef | None) -> Overlap | None:
@@ -64,13 +65,20 @@ class Overlaps:
         await self._counting.close()
 
     async def _count(self, training: FileRef, validation: FileRef) -> None:
-        large = training.rows + validation.rows > LARGE_ROWS
-        async with self._large if large else self._small:
-            try:
+        turn = self._large if training.rows + validation.rows > LARGE_ROWS else self._small
+        try:
+            async with asyncio.timeout(TURN_WITHIN):
+                await turn.acquire()
+        except TimeoutError as error:
+            raise unavailable("too many files are being compared just now; try again shortly") from error
+        try:
+            async with asyncio.timeout(COUNTED_WITHIN):
                 found = await _counted(self._store, training.id, validation.id)
-            except TimeoutError:
-                logger.warning("overlap_not_counted", training=training.id, validation=validation.id)
-                found = None
+        except TimeoutError:
+            logger.warning("overlap_not_counted", training=training.id, validation=validation.id)
+            found = None
+        finally:
+            turn.release()
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
         self._known[training.id, validation.id] = found
@@ -79,7 +87,7 @@ class Overlaps:
 async def _counted(store: Store, *files: str) -> Overlap | None:
     """The overlap of two files; None when one was checked before that was kept.
 
-    Raises `StorageError`, `TimeoutError`, and `ApiError` 503.
+    Raises `StorageError`, and `ApiError` 503.
     """
     with tempfile.TemporaryDirectory(prefix="tunesmith-overlap-") as folder:
         paths = [Path(folder, name) for name in ("training", "validation")]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from app.api.decisions import decided
-from app.api.errors import ApiError, missing
-from app.api.limits import release
+from app.api.errors import missing
 from app.api.session import Session
 from app.domain.files import FILES, File, RegisterFile
 
@@ -36,7 +35,7 @@ async def the_file(session: Session, id: str) -> File:
 async def register(session: Session, id: str, command: RegisterFile, *, certain: bool) -> File:
     """Make stored bytes a file and wait some seconds for its check. Raises `ApiError`.
 
-    Bytes that are not needed, because the command was refused or was a repetition, are freed.
+    Those of a repetition are freed; those of a refused command are the caller's to free.
     """
     commands, store = session.service.commands, session.service.store
     watch = commands.watch(id)
@@ -47,11 +46,6 @@ async def register(session: Session, id: str, command: RegisterFile, *, certain:
             await store.delete(command.key)  # uploaded before
         if file.status == "uploaded" and await commands.visible(id, CHECKED_VERSION, watch, CHECKED_WITHIN):
             file = await the_file(session, id)
-    except ApiError as error:
-        if error.status < 500:  # refused; without an answer the command may still take
-            await store.delete(command.key)
-            await release(session.service.pool, id)
-        raise
     finally:
         commands.unwatch(id, watch)
     return file

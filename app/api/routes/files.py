@@ -59,7 +59,13 @@ async def upload(request: Request[Any, Any, Any], session: Authenticated) -> Res
         if not isinstance(error, Replayed):
             await release(session.service.pool, id)
         raise
-    file = await register(session, id, command, certain=key is not None)
+    try:
+        file = await register(session, id, command, certain=key is not None)
+    except ApiError as error:
+        if error.status < 500:  # refused; without an answer the command may still take
+            await store.delete(place)
+            await release(session.service.pool, id)
+        raise
     if file.status == "deleted":
         message = f"file {id} was uploaded under this Idempotency-Key and deleted since; use another key"
         raise ApiError(400, "invalid_state_transition", message)

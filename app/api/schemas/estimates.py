@@ -60,7 +60,10 @@ class StepCounts(Struct, frozen=True):
 
 
 class MemoryParts(Struct, frozen=True, kw_only=True):
-    """Estimated memory on the device, in bytes, by part."""
+    """Estimated memory on the device, in bytes, by part; a tuning is given to a worker by this total.
+
+    Rows are counted as long as the longest one is, about, as the check of the file saw it.
+    """
 
     weights: Annotated[int, Meta(description="The base model's.")]
     adapter: Annotated[int, Meta(description="Its weights and their gradient.")]

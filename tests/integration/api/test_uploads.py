@@ -14,6 +14,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI
 
+from app.api import auth
 from app.log.port import Record
 from app.reactors import free_uploads
 from app.reactors.free_uploads import Patience
@@ -75,7 +76,7 @@ async def test_the_stock_client_uploads_in_chunks(service: Running, tmp_path: Pa
 
 
 async def test_an_upload_that_broke_off_is_gone_on_with_and_completed_once(
-    service: Running, client: httpx.AsyncClient
+    service: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = await begun(client)
     last, first = await part(client, id, PIECES[2]), await part(client, id, PIECES[0])
@@ -122,6 +123,31 @@ async def test_an_upload_that_broke_off_is_gone_on_with_and_completed_once(
     assert (await client.get(f"/v1/files/{file}")).json()["sha256"] == digest
     assert (await client.get(f"/v1/uploads/{id}")).json()["file"]["id"] == file
     assert (await complete(client, id, parts)).json()["file"]["id"] == file
+    # Refused with its bytes together already, it is completed by another key, of the same bytes.
+    other = await begun(client)
+    whole = [await part(client, other, CONTENT)]
+    made = (await client.post("/v1/keys.create", json={"name": "ci", "scopes": ["write"]})).json()
+    monkeypatch.setattr(auth, "KNOWN_SECONDS", 0.0)
+    before = objects(service)
+    async with service.client(made["key"]) as revoked:
+        holder = await asyncpg.connect(service.dsn)
+        try:
+            async with holder.transaction():
+                await holder.execute("SELECT FROM ops.uploads WHERE id = $1 FOR UPDATE", other)
+                asked = asyncio.create_task(complete(revoked, other, whole))
+
+                async def together() -> bool:
+                    return len(objects(service)) > len(before) and "#" not in "".join(objects(service))
+
+                await until(together)
+                await client.delete(f"/v1/keys.revoke/{made['id']}")
+        finally:
+            await holder.close()
+        assert (await asked).status_code == 401
+    found = (await complete(client, other, whole)).json()["file"]
+    assert (found["status"], found["sha256"]) == ("processed", digest)
+    monkeypatch.undo()
+
     ended = (400, "invalid_state_transition")
     assert refused(await complete(client, id, parts[:2]))[:2] == ended
     assert refused(await sent(client, id, b"more"))[:2] == ended
