@@ -22,7 +22,11 @@ class AddWebhook(Struct, frozen=True):
 
 
 class UpdateWebhook(Struct, frozen=True):
-    """Change what is not None. `reason` is why the service itself turns the endpoint off."""
+    """Change what is not None. `reason` is why the service itself turns the endpoint off.
+
+    With `only_at` nothing is changed unless the endpoint still is at this URL: what an old one answered says
+    nothing of a new one.
+    """
 
     webhook_id: str
     url: str | None = None
@@ -30,6 +34,7 @@ class UpdateWebhook(Struct, frozen=True):
     description: str | None = None
     enabled: bool | None = None
     reason: str | None = None
+    only_at: str | None = None
 
 
 class RotateWebhookSecret(Struct, frozen=True):
@@ -128,6 +133,8 @@ def _add(held: tuple[Webhook, ...], found: Webhook | None, command: AddWebhook) 
 
 
 def _update(found: Webhook, command: UpdateWebhook) -> Accepted:
+    if command.only_at not in (None, found.url):
+        return Accepted()
     enabled = found.enabled if command.enabled is None else command.enabled
     told_off = command.reason if command.enabled is False else found.disabled_reason
     changed = WebhookUpdated(

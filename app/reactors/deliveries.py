@@ -40,29 +40,46 @@ KEPT_DAYS = 30
 GONE = 410
 USER_AGENT = "Tunesmith-Webhooks/1"
 
+STILL_THERE = "SELECT true FROM read.webhooks WHERE id = $1 AND url = $2"
 STOP = """
 UPDATE ops.deliveries d SET status = 'stopped', ended_at = now()
 WHERE status = 'pending' AND (taken_until IS NULL OR taken_until <= now())
 AND NOT EXISTS (SELECT FROM read.webhooks w WHERE w.id = d.webhook_id AND w.enabled)
 """
-# Of each endpoint no more than are not under way already; so a slow one holds up no other.
+# An endpoint has so many under way at a time and no more, and an account no more than there is room left: its
+# dead ones, however many, hold up nobody else's. Accounts take turns, and so do the endpoints of each.
 TAKE = """
-WITH due AS (
-    SELECT one.id FROM (
+WITH under_way AS (
+    SELECT w.id, w.account_id, given.number
+    FROM unnest($1::text[], $2::int[]) AS given (id, number) JOIN read.webhooks w USING (id)
+), taking AS (
+    SELECT account_id, sum(number) AS number FROM under_way GROUP BY account_id
+), waiting AS (
+    SELECT one.id, one.next_at, w.account_id,
+        coalesce(busy.number, 0) + row_number() OVER (PARTITION BY w.id ORDER BY one.next_at, one.id) AS turn
+    FROM (
         SELECT DISTINCT webhook_id FROM ops.deliveries
         WHERE status = 'pending' AND next_at <= now() AND (taken_until IS NULL OR taken_until <= now())
-    ) AS waiting
-    JOIN read.webhooks w ON w.id = waiting.webhook_id AND w.enabled
+    ) AS due
+    JOIN read.webhooks w ON w.id = due.webhook_id AND w.enabled
     JOIN read.accounts a ON a.id = w.account_id AND NOT a.suspended
-    LEFT JOIN unnest($1::text[], $2::int[]) AS under_way (webhook_id, number) ON under_way.webhook_id = w.id
+    LEFT JOIN under_way busy ON busy.id = w.id
     CROSS JOIN LATERAL (
         SELECT d.id, d.next_at FROM ops.deliveries d
         WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_at <= now()
             AND (d.taken_until IS NULL OR d.taken_until <= now())
-        ORDER BY d.next_at, d.id LIMIT greatest(0, $3 - coalesce(under_way.number, 0))
+        ORDER BY d.next_at, d.id LIMIT greatest(0, $3 - coalesce(busy.number, 0))
         FOR UPDATE SKIP LOCKED
     ) AS one
-    ORDER BY one.next_at LIMIT $4
+), shared AS (
+    SELECT id, next_at, coalesce(taking.number, 0)
+        + row_number() OVER (PARTITION BY account_id ORDER BY turn, next_at, id) AS share
+    FROM waiting LEFT JOIN taking USING (account_id)
+), due AS (
+    SELECT id FROM (
+        SELECT id, share, row_number() OVER (ORDER BY share, next_at, id) AS place FROM shared
+    ) AS placed
+    WHERE share <= $4 - place + 1
 )
 UPDATE ops.deliveries d SET
     taken_until = now() + make_interval(secs => $5), begun_at = coalesce(begun_at, now()),
@@ -102,7 +119,7 @@ class Sending(Struct, frozen=True, kw_only=True):
     answered_within: float = ANSWERED_WITHIN
     taken_for: float = 60.0
     looks_every: float = POLL_SECONDS
-    at_a_time: int = 256  # of one account's 16 endpoints at most a quarter
+    at_a_time: int = 256
     at_a_time_each: int = 4
     resolve: Resolve = resolve
     now: Callable[[], datetime] = utc_now
@@ -202,15 +219,17 @@ class _Sender:
             row["url"], headers | {"webhook-signature": signed}, row["payload"].encode()
         )
         try:
-            if outcome.answer is not None and outcome.answer.status == GONE:
+            gone = outcome.answer is not None and outcome.answer.status == GONE
+            # Its url may have been changed meanwhile: then the new one is tried.
+            if gone and (gone := await self._pool.fetchval(STILL_THERE, row["webhook_id"], row["url"])):
                 await self._turn_off(row)
-            await self._keep(row, at, headers, outcome)
+            await self._keep(row, at, headers, outcome, gone=bool(gone))
         except PASSING as error:
             logger.warning("delivery_not_kept", delivery_id=row["id"], error=repr(error))
 
     async def _turn_off(self, row: Any) -> None:
         """The receiver has asked for nothing more."""
-        body = UpdateWebhook(row["webhook_id"], enabled=False, reason="gone")
+        body = UpdateWebhook(row["webhook_id"], enabled=False, reason="gone", only_at=row["url"])
         id = derive_id("cmd", REACTOR, row["id"], str(row["attempts"]))
         await self._commands.send(
             command_record(
@@ -224,8 +243,10 @@ class _Sender:
             )
         )
 
-    async def _keep(self, row: Any, at: datetime, headers: dict[str, str], outcome: Outcome) -> None:
-        status, again = self._next(row, outcome)
+    async def _keep(
+        self, row: Any, at: datetime, headers: dict[str, str], outcome: Outcome, *, gone: bool
+    ) -> None:
+        status, again = ("failed", None) if gone else self._next(row, outcome)
         request = {"url": row["url"], "headers": headers}
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(
@@ -255,8 +276,6 @@ class _Sender:
         if outcome.accepted:
             return "delivered", None
         answer, now = outcome.answer, self._sending.now()
-        if answer is not None and answer.status == GONE:
-            return "failed", None
         asked = retry_after(answer.headers.get("retry-after"), now) if answer is not None else None
         schedule = ONCE if row["type"] == TEST else self._sending.schedule
         again = next_try(schedule, row["tries"], row["begun_at"], now, asked, self._sending.chance())

@@ -16,6 +16,7 @@ from litestar.params import FromPath, QueryParameter
 from app.api import replaying
 from app.api.decisions import decided, made_id
 from app.api.errors import RETRY_AFTER_SECONDS, ApiError, invalid, missing
+from app.api.limits import LOCK
 from app.api.requests import After, Limit, json_object, optional_object, read_fields
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.pages import Deleted, Page, page
@@ -49,6 +50,10 @@ from app.webhooks.signing import secret_of
 TESTED_WITHIN = 15.0
 LOOK_SECONDS = 0.1
 TESTS_PER_MINUTE = 10
+TESTED_LATELY = """
+SELECT count(*) FROM ops.deliveries
+WHERE webhook_id = $1 AND type = $2 AND queued_at > now() - interval '1 minute'
+"""
 
 COLUMNS = "id, url, types, description, created_at, enabled, disabled_reason, generation, previous_until"
 
@@ -241,19 +246,15 @@ async def test(session: Authenticated, id: FromPath[str]) -> WebhookDelivery:
     pool = session.service.pool
     webhook = await the_webhook(session, id)
     _must_be_enabled(webhook)
-    lately = await pool.fetchval(
-        "SELECT count(*) FROM ops.deliveries WHERE webhook_id = $1 AND type = $2 "
-        "AND queued_at > now() - interval '1 minute'",
-        id,
-        TEST,
-    )
-    if lately >= TESTS_PER_MINUTE:
-        message = f"an endpoint may be tested {TESTS_PER_MINUTE} times a minute"
-        raise ApiError(429, "rate_limit_exceeded", message, headers={"retry-after": "60"})
     event_id = derive_id("test", uuid4().hex)
     payload = trial_payload(event_id, id, int(datetime.now(UTC).timestamp()))
     delivery = Delivery(id, event_id, TEST, payload)
-    await enqueue(pool, [delivery])
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(LOCK, id)
+        if await connection.fetchval(TESTED_LATELY, id, TEST) >= TESTS_PER_MINUTE:
+            message = f"an endpoint may be tested {TESTS_PER_MINUTE} times a minute"
+            raise ApiError(429, "rate_limit_exceeded", message, headers={"retry-after": "60"})
+        await enqueue(connection, [delivery])
     until = time.monotonic() + TESTED_WITHIN
     while True:
         [found] = await _deliveries(session, id, "d.id = $2", delivery.id)

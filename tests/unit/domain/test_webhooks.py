@@ -65,6 +65,15 @@ def test_why_the_service_turned_it_off_is_known_until_it_is_turned_on() -> None:
     assert account.state.webhooks[0].disabled_reason is None
 
 
+def test_what_an_old_url_answered_turns_no_new_one_off() -> None:
+    account = with_one()
+    account.then(UpdateWebhook("wh-1", url="https://example.net"))
+    off = UpdateWebhook("wh-1", enabled=False, reason="gone", only_at="https://example.org")
+    assert account.then(off) == ()
+    [event] = account.then(UpdateWebhook("wh-1", enabled=False, reason="gone", only_at="https://example.net"))
+    assert event.disabled_reason == "gone"
+
+
 def test_each_rotation_is_a_generation_and_the_one_before_may_hold_for_a_while() -> None:
     account = with_one()
     until = AT + timedelta(seconds=60)
