@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -73,7 +74,10 @@ class Guarded(httpcore.AsyncNetworkBackend):
 
 
 class Poster:
-    """Sends webhooks. No redirect is followed, no proxy asked, nothing unpacked, no connection kept."""
+    """Sends webhooks. No redirect is followed, no proxy asked, nothing unpacked, no connection kept.
+
+    Certificates must be of a public authority, or of those in `SSL_CERT_FILE` or `SSL_CERT_DIR` when set.
+    """
 
     def __init__(
         self,
@@ -116,7 +120,7 @@ class Poster:
             OSError,
             UnicodeError,
         ) as failed:
-            error = f"there was no answer: {type(failed).__name__} {failed}".rstrip()
+            error = _why(url, failed)
         answer = heard[-1] if heard else None
         # Whoever said yes has it, whatever becomes of the rest of the answer.
         return Outcome(time.monotonic() - began, answer, None if answer else error)
@@ -145,6 +149,14 @@ class Poster:
                     break
             text = bytes(content[:MOST_KEPT]).decode(errors="replace").replace("\0", "�")
             heard.append(WebhookAnswer(response.status, told, text, cut=len(content) > MOST_KEPT))
+
+
+def _why(url: str, failed: Exception) -> str:
+    """Why there was no answer, in words."""
+    for reason in failed.args:
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return f"the certificate of {httpx.URL(url).host} is not trusted: {reason.verify_message}"
+    return f"there was no answer: {type(failed).__name__} {failed}".rstrip()
 
 
 def _told(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

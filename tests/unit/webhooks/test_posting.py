@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +82,40 @@ async def test_tls_is_spoken_with_the_name_and_not_the_address() -> None:
     assert outcome.error is not None
     assert b"hook.example" in hello[0]
     assert receiver.got == []
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a certificate with")
+async def test_a_certificate_must_be_trusted_and_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=hook"
+    name = "subjectAltName=DNS:hook.example"
+    wanted = [*make.split(), "-addext", name, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(wanted, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    names = Names(hook=[["127.0.0.1"]], other=[["127.0.0.1"]])
+    async with receiving(tls) as receiver:
+
+        async def sent(host: str) -> Outcome:
+            poster = Poster(LOOPBACK, within=20.0, resolve=names)
+            try:
+                return await poster.post(f"https://{host}:{receiver.port}/", {}, b"{}")
+            finally:
+                await poster.close()
+
+        stranger = await sent("hook.example")
+        assert (stranger.answer, receiver.got) == (None, [])
+        assert stranger.error is not None
+        assert stranger.error.startswith("the certificate of hook.example is not trusted: ")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert (await sent("hook.example")).accepted
+        elsewhere = await sent("other.example")
+        assert elsewhere.error is not None
+        assert "is not trusted: " in elsewhere.error
+        assert "other.example" in elsewhere.error
+        assert len(receiver.got) == 1
 
 
 async def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
