@@ -14,8 +14,8 @@ from app.reactors.following import tables_made
 from app.storage.store import Store
 
 POOL_SIZE = 6
-# The projector makes them, all at once.
-TABLES = ("ops.cursors", "ops.deleted_files", "ops.deliveries", "ops.uploads")
+# The projector makes them: those of `ops` all at once, those of `read` when the first read model serves.
+TABLES = ("ops.cursors", "ops.deleted_files", "ops.deliveries", "ops.uploads", "read.webhooks")
 
 logger = structlog.get_logger("reactor")
 

@@ -54,6 +54,7 @@ def start(data_dir: Path) -> Service:
             stderr=out,
             text=True,
             start_new_session=True,
+            env=os.environ | {"TUNESMITH_WEBHOOK_ALLOW": "127.0.0.0/8"},
         )
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tunesmith import TuningClient
+from tunesmith import AsyncTuningClient, TuningClient, verify_webhook
 
 from tests.acceptance.running import Service, descendants, gone, running, server, start, wait_until
+from tests.receiver import receiving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -83,6 +84,25 @@ def test_a_history_is_replayed_and_the_state_at_any_version_and_time(service: Se
     assert "there is no version 99 yet" in refused("log", "replay", id, "--version", "99", *data)
     assert "did not exist then" in refused("log", "replay", id, "--at", "2020-01-01T00:00:00Z", *data)
     assert "neither an RFC 3339 time nor Unix seconds" in refused("log", "replay", id, "--at", "now", *data)
+
+
+async def test_an_endpoint_is_told_with_a_signature_of_the_installations_own_key(service: Service) -> None:
+    key = service.data_dir / "installation.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    async with receiving() as receiver, AsyncTuningClient(service.key, base_url=service.url) as client:
+        endpoint = await client.webhooks.create(receiver.url, ["tuning.cancelled"])
+        assert endpoint.secret is not None
+        file = await client.files.upload(ROW)
+        job = await client.tunings.create("smollm2-135m-instruct", file.id)
+        await client.tunings.cancel(job.id)
+        [got] = await receiver.until(1, within=60.0)
+        event = verify_webhook(got.body, got.headers, endpoint.secret)
+        assert (event.type, event.data["type"]) == ("tuning.cancelled", "cancelled")
+        assert event.data["id"].startswith(job.id)
+
+
+def test_a_fresh_service_does_not_complain_of_what_it_has_yet_to_make(service: Service) -> None:
+    assert "does not exist" not in service.log.read_text()
 
 
 def test_a_second_up_on_the_same_data_is_refused(service: Service) -> None:
