@@ -28,13 +28,17 @@ FROM tunings t LEFT JOIN tuning_events e ON e.tuning_id = t.id AND e.version > $
 WHERE t.id = $1 ORDER BY e.version LIMIT $3
 """
 NEWEST_STEP = """
-SELECT attempt, coalesce((last_step->>'step')::int, 0) AS step FROM tuning_progress WHERE tuning_id = $1
+SELECT attempt, coalesce((last_step->>'step')::int, 0) AS step,
+    last_step->>'eval_loss' IS NOT NULL AS evaluated
+FROM tuning_progress WHERE tuning_id = $1
 """
+# The last one told comes again once it is evaluated.
 STEPS = """
-SELECT s.attempt, s.step, s.metric, s.at
+SELECT s.attempt, s.step, s.metric, s.at, s.metric->>'eval_loss' IS NOT NULL AS evaluated
 FROM tuning_progress p JOIN tuning_steps s ON s.tuning_id = p.tuning_id AND s.attempt = p.attempt
-WHERE p.tuning_id = $1 AND s.step > CASE WHEN p.attempt = $2 THEN $3 ELSE 0 END
-ORDER BY s.step DESC LIMIT $4
+WHERE p.tuning_id = $1
+    AND (p.attempt <> $2 OR (s.step, s.metric->>'eval_loss' IS NOT NULL) > ($3::int, $4::boolean))
+ORDER BY s.step DESC LIMIT $5
 """
 
 
@@ -44,7 +48,8 @@ logger = structlog.get_logger("api")
 class Feed:
     """A tuning's last frames, and how far they go.
 
-    Events are told without a gap; of steps only the newest are, for the loss curve has them all.
+    Events are told without a gap; of steps only the newest are, for the loss curve has them all. A step
+    that is evaluated is told again with its `eval_loss`, which comes after it.
     """
 
     def __init__(self, id: str) -> None:
@@ -54,7 +59,7 @@ class Feed:
         self.events: deque[tuple[int, bytes]] = deque(maxlen=FRAMES_KEPT)
         self.steps: deque[bytes] = deque(maxlen=FRAMES_KEPT)
         self.steps_told = 0
-        self._newest_step = (0, 0)  # attempt and step
+        self._newest_step = (0, 0, False)  # attempt, step, and whether it is evaluated
 
     @property
     def floor(self) -> int:
@@ -83,7 +88,7 @@ class Feed:
     async def _begin(self, pool: asyncpg.Pool) -> None:
         """From here on; who wants what was before reads it from the table."""
         step = await pool.fetchrow(NEWEST_STEP, self.id)
-        self._newest_step = (step["attempt"], step["step"]) if step else (0, 0)
+        self._newest_step = (step["attempt"], step["step"], step["evaluated"]) if step else (0, 0, False)
         self._stands(await pool.fetch(EVENTS, self.id, FAR, 1))
 
     async def _read(self, pool: asyncpg.Pool) -> None:
@@ -91,7 +96,7 @@ class Feed:
         for row in reversed(steps):
             self.steps.append(step_frame(row))
             self.steps_told += 1
-            self._newest_step = row["attempt"], row["step"]
+            self._newest_step = row["attempt"], row["step"], row["evaluated"]
         while True:
             rows = await pool.fetch(EVENTS, self.id, self.version, PAGE)
             self.events.extend(event_frames(self.id, rows))

@@ -129,6 +129,16 @@ def test_a_later_attempt_takes_back_the_steps_after_its_checkpoint(
     assert sorted(progress.steps) == [1, 2, 3]
 
 
+def test_a_step_shows_its_evaluation_once_it_is_made(client: TuningClient, example: Any) -> None:
+    progress = Progress()
+    job = TuningJob(client, example.job(status="running", metrics={"eval_loss": 9.0}))
+    progress.take(job, steps(example, 1, 2))
+    assert "eval loss 9" in progress.figures
+    progress.take(job, [StepMetric(example.step(2, eval_loss=0.5)), *steps(example, 3)])
+    assert sorted(progress.steps) == [1, 2, 3]
+    assert "eval loss 0.5" in progress.figures
+
+
 def test_losses_that_are_no_numbers_are_left_out_of_the_curve(client: TuningClient, example: Any) -> None:
     progress = Progress()
     odd = [StepMetric(example.step(1, loss=None)), StepMetric(example.step(2, loss=float("nan")))]

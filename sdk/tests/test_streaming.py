@@ -88,14 +88,39 @@ def test_steps_come_between_the_events_when_they_are_asked_for(
         example.stream(example.event(1, "created"), example.step(1), example.step(2)),
         example.stream(example.step(4), example.step(2, attempt=2), example.event(2, "succeeded")),
     )
-    server.on(METRICS, Answer(example.page(example.step(3), example.step(4))))
+    server.on(METRICS, Answer(example.page(example.step(2), example.step(3), example.step(4))))
     steps = face.collect(lambda client: client.tunings.stream_events("job-1", include_metrics=True))
     assert [told(one) for one in steps] == [1, (1, 1), (1, 2), (1, 3), (1, 4), (2, 2), 2]
-    assert server.requests(METRICS)[0].query["after_step"] == "2"
+    assert server.requests(METRICS)[0].query["after_step"] == "1"  # for the evaluation of the last one
     assert steps[1].loss == 3.0
     server.on(EVENTS, example.stream(example.step(1), example.event(1, "cancelled")))
     events = face.collect(lambda client: client.tunings.stream_events("job-1"))
     assert [told(one) for one in events] == [1]
+
+
+def test_a_step_comes_again_once_it_is_evaluated_be_it_while_no_stream_is_open(
+    face: Face, server: ScriptedServer, example: Any
+) -> None:
+    evaluated = {number: example.step(number, eval_loss=0.5) for number in (1, 2, 3)}
+    server.on(GET, Answer(example.job(status="running", version=3)))
+    server.on(
+        EVENTS,
+        example.stream(example.step(1), evaluated[1], evaluated[1], example.step(2)),
+        example.stream(evaluated[2], evaluated[3]),
+        example.stream(example.step(4), example.event(2, "succeeded")),
+    )
+    server.on(METRICS, Answer(example.page(evaluated[2], example.step(3))), Answer(example.page()))
+    steps = face.collect(lambda client: client.tunings.stream_events("job-1", include_metrics=True))
+    assert [(one.step, one.eval_loss) for one in steps[:-1]] == [
+        (1, None),
+        (1, 0.5),
+        (2, None),
+        (2, 0.5),
+        (3, None),
+        (3, 0.5),
+        (4, None),
+    ]
+    assert [request.query["after_step"] for request in server.requests(METRICS)] == ["1", "3"]
 
 
 @pytest.mark.parametrize(

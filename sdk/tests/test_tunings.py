@@ -238,15 +238,20 @@ def test_watching_tells_each_change_and_each_step_once(
         METRICS,
         Answer(example.page()),
         Answer(example.page(example.step(1), example.step(2))),
-        Answer(example.page()),
-        Answer(example.page(example.step(3))),
+        Answer(example.page(example.step(2))),
+        Answer(example.page(example.step(2, eval_loss=0.5), example.step(3, eval_loss=0.4))),
         Answer(example.page(example.step(4))),
     )
     updates = face.collect(lambda client: client.tunings.watch("job-1", 0.25))
-    told = [(job.status, [step.step for step in steps]) for job, steps in updates]
-    assert told == [("pending", []), ("running", [1, 2]), ("running", [3]), ("succeeded", [4])]
+    told = [(job.status, [(step.step, step.eval_loss) for step in steps]) for job, steps in updates]
+    assert told == [
+        ("pending", []),
+        ("running", [(1, None), (2, None)]),
+        ("running", [(2, 0.5), (3, 0.4)]),  # a step comes again once it is evaluated
+        ("succeeded", [(4, None)]),
+    ]
     afters = [request.query["after_step"] for request in server.requests(METRICS)]
-    assert afters == ["0", "0", "2", "2", "3"]
+    assert afters == ["0", "0", "1", "1", "3"]
     assert set(face.sleeps) == {0.25}
 
 

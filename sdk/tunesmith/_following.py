@@ -20,7 +20,7 @@ class Position:
     def __init__(self, job_id: str, after: str | None = None) -> None:
         self.job_id = job_id
         self.last_id = after
-        self._step = (0, 0)
+        self._step = (0, 0, False)
 
     def call(self) -> Call:
         """The request for what comes behind it."""
@@ -45,6 +45,12 @@ class Position:
         """The number of the last step; 0 before the first."""
         return self._step[1]
 
+    @property
+    def after_step(self) -> int:
+        """Behind which step to look for what was missed: the last one's evaluation may be."""
+        _, number, evaluated = self._step
+        return number if evaluated else max(0, number - 1)
+
     def told(self, frame: Frame) -> TuningEvent | StepMetric | None:
         """What the frame tells, if it is something new; unknown kinds of frames tell nothing."""
         if frame.event == "metrics":
@@ -58,9 +64,12 @@ class Position:
         return event
 
     def new_step(self, step: StepMetric) -> StepMetric | None:
-        """The step, if it was not told yet: a later attempt's steps are new, however low their numbers."""
+        """The step, if it was not told yet: a later attempt's steps are new, however low their numbers.
+
+        So is the last one, once more, with its evaluation, which is made after it.
+        """
         number = step.get("step")
-        place = (step.attempt or 0, number if isinstance(number, int) else 0)
+        place = (step.attempt or 0, number if isinstance(number, int) else 0, step.eval_loss is not None)
         if place <= self._step:
             return None
         self._step = place

@@ -51,21 +51,35 @@ class Deadline:
 
 
 class Curve:
-    """The steps seen so far, so that each is told once; what a later attempt does again is told again."""
+    """The steps seen so far, so that each is told once; what a later attempt does again is told again.
+
+    So is a step with its evaluation, which is made after it.
+    """
 
     def __init__(self, after_step: int = 0) -> None:
-        self.after_step = after_step
+        self._last = (after_step, True)  # and whether it was told with its evaluation
         self._attempt = 0
         self._told_from = 0
 
+    @property
+    def last_step(self) -> int:
+        """The last step told."""
+        return self._last[0]
+
+    @property
+    def after_step(self) -> int:
+        """Behind which step to look: the last one may have been evaluated meanwhile."""
+        step, evaluated = self._last
+        return step if evaluated else step - 1
+
     def restarted(self, attempt: int | None, rows: list[StepMetric]) -> bool:
-        """Whether a later attempt has begun: its steps may lie before `after_step`, which then is 0 again."""
+        """Whether a later attempt has begun: its steps may lie before the last one told, and none is now."""
         newest = max([attempt or 0, *(row.attempt or 0 for row in rows)])
         if self._attempt == 0 or newest <= self._attempt:
             self._attempt = max(newest, self._attempt)
             return False
         self._attempt = self._told_from = newest
-        self.after_step = 0
+        self._last = (0, True)
         return True
 
     def is_of_later_attempt(self, row: StepMetric) -> bool:
@@ -77,10 +91,11 @@ class Curve:
         fresh = [
             row
             for row in rows
-            if row.step > self.after_step and (row.attempt is None or row.attempt >= self._told_from)
+            if (row.step, row.eval_loss is not None) > self._last
+            and (row.attempt is None or row.attempt >= self._told_from)
         ]
         if fresh:
-            self.after_step = fresh[-1].step
+            self._last = (fresh[-1].step, fresh[-1].eval_loss is not None)
         return fresh
 
 

@@ -59,7 +59,8 @@ async def events(
     """What happened to a tuning, oldest first; `after` is an event's id.
 
     With `Accept: text/event-stream` it is a stream, which goes on as things happen and closes once the tuning
-    has ended: every event behind `Last-Event-ID`, each once and in order, and the steps taken from now on.
+    has ended: every event behind `Last-Event-ID`, each once and in order, and the steps taken from now on;
+    a step that is evaluated comes again with its `eval_loss`.
     """
     streamed = accepts_stream(request.headers.get("accept", ""))
     if streamed and last_event_id:

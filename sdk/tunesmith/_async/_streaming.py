@@ -75,7 +75,9 @@ async def _pieces(
 async def _missed_steps(transport: AsyncTransport, position: Position) -> list[StepMetric]:
     """The steps that were made while no stream was open: they are not streamed again."""
     path = path_to("/v1/tunings.metrics", position.job_id)
-    answer = await transport.json(Call("GET", path, params={"after_step": position.step, "limit": 10_000}))
+    answer = await transport.json(
+        Call("GET", path, params={"after_step": position.after_step, "limit": 10_000})
+    )
     steps = (position.new_step(StepMetric(row)) for row in rows_of(answer))
     return [step for step in steps if step is not None]
 

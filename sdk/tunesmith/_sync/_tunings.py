@@ -336,8 +336,8 @@ class TuningResource:
     ) -> Iterator[TuningUpdate]:
         """Follow a job to its end: its state first, then an update whenever that changes or steps were made.
 
-        The last update's job has ended. Each step is told once; what a later attempt repeats is told again.
-        Short outages of the service are waited out.
+        The last update's job has ended. Each step is told once, and again with its `eval_loss` if it is
+        evaluated; what a later attempt repeats is told again. Short outages of the service are waited out.
 
         Args:
             job_id: The job.

@@ -107,10 +107,13 @@ async def _updates(
 
 def _follow_on(rows: list[StepMetric], curve: Curve) -> bool:
     """Whether nothing is missing between the curve and these steps, and no later attempt has begun."""
-    numbers = [row.step for row in rows]
-    return numbers == list(range(curve.after_step + 1, curve.after_step + 1 + len(numbers))) and not any(
-        curve.is_of_later_attempt(row) for row in rows
-    )
+    last = curve.last_step
+    for row in rows:
+        # The last one comes again with its evaluation.
+        if row.step not in (last, last + 1) or curve.is_of_later_attempt(row):
+            return False
+        last = row.step
+    return True
 
 
 async def _news(heard: Heard, within: float) -> list[TuningEvent | StepMetric | None]:

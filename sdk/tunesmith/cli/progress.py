@@ -79,6 +79,13 @@ class Progress:
         return [loss for loss in losses if loss is not None and math.isfinite(loss)]
 
     @property
+    def eval_loss(self) -> float | None:
+        """What the last evaluation gave: of a step, or where none was evaluated, of an epoch."""
+        evaluated = (self.steps[number].eval_loss for number in sorted(self.steps, reverse=True))
+        metrics = self.job.metrics if self.job else None
+        return next((loss for loss in evaluated if loss is not None), metrics.eval_loss if metrics else None)
+
+    @property
     def share(self) -> float:
         """How much is done, 0 to 1."""
         metrics = self.job.metrics if self.job else None
@@ -120,8 +127,8 @@ class Progress:
         loss = last.loss if last else metrics.train_loss if metrics else None
         if loss is not None:
             figures.append(f"loss {loss:.4g}")
-        if metrics and metrics.eval_loss is not None:
-            figures.append(f"eval loss {metrics.eval_loss:.4g}")
+        if (evaluated := self.eval_loss) is not None:
+            figures.append(f"eval loss {evaluated:.4g}")
         if live and last and last.tokens_per_second is not None:
             figures.append(f"{last.tokens_per_second:.0f} tokens/s")
         if live and last and last.seconds_left is not None:

@@ -34,7 +34,7 @@ WIDE = 120
 WHOLE = {"status", "outcome", "action", "done", "age", "created", "expires", "when", "at", "state"}
 RIGHT = {
     *("allowed", "attempt", "bytes", "context", "done", "epoch", "line", "loss", "rate", "rows", "running"),
-    *("slot", "step", "tokens/s", "tries", "used"),
+    *("eval loss", "slot", "step", "tokens/s", "tries", "used"),
 }
 WORDS = {
     **dict.fromkeys(("processed", "active", "delivered"), "green"),
@@ -169,12 +169,14 @@ def steps(console: Console, rows: Iterable[StepMetric]) -> None:
             step.step,
             _rounded(step.epoch),
             _rounded(step.loss),
+            _rounded(step.eval_loss),
             _rounded(step.learning_rate),
             _rounded(step.tokens_per_second),
         )
         for step in rows
     )
-    table(console, ("step", "epoch", "loss", "rate", "tokens/s"), cells, "There are no steps yet.")
+    columns = ("step", "epoch", "loss", "eval loss", "rate", "tokens/s")
+    table(console, columns, cells, "There are no steps yet.")
 
 
 def event(console: Console, of: TuningEvent) -> None:

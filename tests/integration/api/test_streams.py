@@ -14,6 +14,7 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from app.api import app as api
 from app.api import streams, wire
@@ -126,6 +127,15 @@ async def test_a_stream_tells_what_was_then_what_happens_and_closes_at_the_end(
         assert frame is not None
         metrics = (await client.get(f"/v1/tunings.metrics/{id}")).json()["data"]
         assert frame.data == metrics[-1]
+        # What its evaluation gave comes after the step, which is told again, once, before the next one.
+        for told in (step(5), replace(step(5), eval_loss=0.75), replace(step(5), eval_loss=0.75), step(6)):
+            await writer.send(metric_record(id, told, worker="w"))
+        for one in (stream, late):
+            again = [await one.frame() for _ in range(2)]
+            assert [each and (each.data["step"], each.data["eval_loss"]) for each in again] == [
+                (5, 0.75),
+                (6, None),
+            ]
         # Without news a comment shows that the connection lives.
         alive = await stream.anything(5)
         assert alive is not None
