@@ -136,6 +136,33 @@ def test_a_key_for_idempotency_stays_over_retries_and_differs_between_calls(
 
 
 @pytest.mark.parametrize(
+    ("route", "delete"),
+    [
+        ("DELETE /v1/files/x", lambda client: client.files.delete("x")),
+        ("DELETE /v1/models/x", lambda client: client.models.delete("x")),
+        ("DELETE /v1/webhooks.delete/x", lambda client: client.webhooks.delete("x")),
+    ],
+)
+def test_what_is_gone_when_a_delete_is_repeated_was_deleted_by_a_try_that_was_not_heard_of(
+    face: Face, server: ScriptedServer, example: Any, route: str, delete: Callable[[Any], Any]
+) -> None:
+    gone = example.error(404, "not_found", "there is none")
+    for lost in (Answer(cut="before"), Answer({}, 503)):
+        server.on(route, lost, gone)
+        deleted = face.call(delete)
+        assert (deleted.id, deleted.deleted) == ("x", True)
+    # What was never there is told as ever, also when an earlier try was refused.
+    for answers in ([gone], [Answer({}, 429), gone]):
+        server.on(route, *answers)
+        with pytest.raises(NotFoundError):
+            face.call(delete)
+    # A job is not gone when it is cancelled.
+    server.on("DELETE /v1/tunings.cancel/x", Answer(cut="before"), gone)
+    with pytest.raises(NotFoundError):
+        face.call(lambda client: client.tunings.cancel("x"))
+
+
+@pytest.mark.parametrize(
     ("status", "kind"),
     [
         (400, InvalidRequestError),

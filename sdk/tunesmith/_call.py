@@ -48,7 +48,8 @@ class Call:
     """One logical call, however often it is tried.
 
     `answers` are statuses that are an answer and no error, beside 2xx. `silence` is set where an answer comes
-    in pieces over a long time: at least so many seconds may pass between two of them.
+    in pieces over a long time: at least so many seconds may pass between two of them. `gone` is the answer to
+    a DELETE whose earlier try may have been taken without our hearing of it, when the next finds nothing.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Call:
     answers: frozenset[int] = frozenset()
     more_headers: Mapping[str, str] = field(default_factory=dict)
     silence: float | None = None
+    gone: Mapping[str, Any] | None = None
 
     def headers(self) -> dict[str, str]:
         """The headers of its own."""
@@ -94,6 +96,11 @@ class Call:
 def post(path: str, json: Any = None, key: str | None = None, *, form: Form | None = None) -> Call:
     """A POST with its `Idempotency-Key`, given or fresh, which stays the same over all tries."""
     return Call("POST", path, json=json, form=form, idempotency_key=key or str(uuid4()))
+
+
+def delete(route: str, id: str, object: str) -> Call:
+    """A DELETE after which there is nothing of this id: done, too, when a repeat of it finds nothing."""
+    return Call("DELETE", path_to(route, id), gone={"id": id, "object": object, "deleted": True})
 
 
 def path_to(route: str, id: str) -> str:
@@ -192,6 +199,11 @@ def may_pass(error: httpx.RequestError) -> bool:
     """Whether the same request could succeed when it is sent again."""
     permanent = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.TooManyRedirects)
     return isinstance(error, httpx.TransportError) and not isinstance(error, permanent)
+
+
+def may_be_taken(error: httpx.RequestError) -> bool:
+    """Whether the request may have reached the service all the same."""
+    return not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
 
 
 def _told(response: httpx.Response) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from tunesmith._async._page import AsyncPage, paged
 from tunesmith._async._transport import AsyncTransport
 from tunesmith._async._uploads import AsyncUploadResource, sent_in_parts
-from tunesmith._call import Call, Form, path_to, post, without_none
+from tunesmith._call import Call, Form, delete, path_to, post, without_none
 from tunesmith._exceptions import APIError, TimeoutError
 from tunesmith._models import Deleted, File, FileCheck, FileFault
 from tunesmith._source import OnProgress, Window, opened
@@ -127,7 +127,7 @@ class AsyncFileResource:
 
     async def delete(self, file_id: str) -> Deleted:
         """Take a file out of use; running tunings keep what they read. Raises `NotFoundError`."""
-        return Deleted(await self._transport.json(Call("DELETE", path_to("/v1/files", file_id))))
+        return Deleted(await self._transport.json(delete("/v1/files", file_id, "file")))
 
     async def content(self, file_id: str) -> bytes:
         """A file's bytes, in memory; for a large one see `download`. Raises `NotFoundError`."""

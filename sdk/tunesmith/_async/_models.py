@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from tunesmith._async._page import AsyncPage, paged
 from tunesmith._async._transport import AsyncTransport
-from tunesmith._call import Call, path_to, without_none
+from tunesmith._call import Call, delete, path_to, without_none
 from tunesmith._models import Deleted, Model
 
 
@@ -32,4 +32,4 @@ class AsyncModelResource:
 
     async def delete(self, model_id: str) -> Deleted:
         """Take a tuned model of your account out of use. Raises `NotFoundError`, for a base model too."""
-        return Deleted(await self._transport.json(Call("DELETE", path_to("/v1/models", model_id))))
+        return Deleted(await self._transport.json(delete("/v1/models", model_id, "model")))

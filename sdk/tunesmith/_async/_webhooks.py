@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from tunesmith._async._page import AsyncPage, paged
 from tunesmith._async._transport import AsyncTransport
-from tunesmith._call import Call, path_to, post, without_none
+from tunesmith._call import Call, delete, path_to, post, without_none
 from tunesmith._endpoints import WebhookDelivery, WebhookEndpoint, WebhookReplay
 from tunesmith._models import Deleted
 
@@ -77,7 +77,7 @@ class AsyncWebhookResource:
 
     async def delete(self, webhook_id: str) -> Deleted:
         """Send it nothing more. Raises `NotFoundError`."""
-        call = Call("DELETE", path_to("/v1/webhooks.delete", webhook_id))
+        call = delete("/v1/webhooks.delete", webhook_id, "webhook.endpoint")
         return Deleted(await self._transport.json(call))
 
     async def rotate(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from tunesmith._call import Call, Form, path_to, post, without_none
+from tunesmith._call import Call, Form, delete, path_to, post, without_none
 from tunesmith._exceptions import APIError, TimeoutError
 from tunesmith._models import Deleted, File, FileCheck, FileFault
 from tunesmith._source import OnProgress, Window, opened
@@ -124,7 +124,7 @@ class FileResource:
 
     def delete(self, file_id: str) -> Deleted:
         """Take a file out of use; running tunings keep what they read. Raises `NotFoundError`."""
-        return Deleted(self._transport.json(Call("DELETE", path_to("/v1/files", file_id))))
+        return Deleted(self._transport.json(delete("/v1/files", file_id, "file")))
 
     def content(self, file_id: str) -> bytes:
         """A file's bytes, in memory; for a large one see `download`. Raises `NotFoundError`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunesmith._call import Call, path_to, without_none
+from tunesmith._call import Call, delete, path_to, without_none
 from tunesmith._models import Deleted, Model
 from tunesmith._sync._page import Page, paged
 from tunesmith._sync._transport import Transport
@@ -32,4 +32,4 @@ class ModelResource:
 
     def delete(self, model_id: str) -> Deleted:
         """Take a tuned model of your account out of use. Raises `NotFoundError`, for a base model too."""
-        return Deleted(self._transport.json(Call("DELETE", path_to("/v1/models", model_id))))
+        return Deleted(self._transport.json(delete("/v1/models", model_id, "model")))

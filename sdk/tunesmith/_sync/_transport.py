@@ -11,7 +11,14 @@ from typing import IO, Any, TypeVar
 
 import httpx
 
-from tunesmith._call import Call, error_of_answer, error_of_no_answer, json_object, may_pass
+from tunesmith._call import (
+    Call,
+    error_of_answer,
+    error_of_no_answer,
+    json_object,
+    may_be_taken,
+    may_pass,
+)
 from tunesmith._exceptions import APIError
 from tunesmith._retry import RetryRules
 
@@ -23,7 +30,9 @@ logger = logging.getLogger("tunesmith")
 class Transport:
     """An httpx client with the address, key and retry rules of a Tunesmith client.
 
-    `sleep`, `random` and `now` (Unix seconds) can be replaced, by tests above all.
+    A DELETE that is tried again because nobody knows what became of an earlier try (no answer, or 5xx) counts
+    as done when it is answered with 404. `sleep`, `random` and `now` (Unix seconds) can be replaced, by tests
+    above all.
     """
 
     def __init__(
@@ -90,12 +99,15 @@ class Transport:
         return error
 
     def _tried(self, call: Call, take: Callable[[httpx.Response], T], *, keep: bool = False) -> T:
-        attempt = 0
+        attempt, unclear = 0, False
         while True:
             wait: float | None
             error: APIError
             try:
                 response = self._sent(call)
+                if unclear and response.status_code == 404 and call.gone is not None:
+                    response.close()
+                    response = httpx.Response(200, json=call.gone, request=response.request)
                 accepted = call.accepts(response.status_code)
                 try:
                     if accepted:
@@ -106,9 +118,11 @@ class Transport:
                         response.close()
             except httpx.RequestError as failure:
                 error = self.failed(failure)
+                unclear = unclear or may_be_taken(failure)
                 wait = self.rules.wait_after_no_answer(attempt, self.random) if may_pass(failure) else None
             else:
                 status = response.status_code
+                unclear = unclear or status >= 500
                 error = error_of_answer(response, self.now())
                 wait = self.rules.wait_after_answer(
                     status, response.headers, attempt, self.random, self.now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tunesmith._call import Call, path_to, post, without_none
+from tunesmith._call import Call, delete, path_to, post, without_none
 from tunesmith._endpoints import WebhookDelivery, WebhookEndpoint, WebhookReplay
 from tunesmith._models import Deleted
 from tunesmith._sync._page import Page, paged
@@ -77,7 +77,7 @@ class WebhookResource:
 
     def delete(self, webhook_id: str) -> Deleted:
         """Send it nothing more. Raises `NotFoundError`."""
-        call = Call("DELETE", path_to("/v1/webhooks.delete", webhook_id))
+        call = delete("/v1/webhooks.delete", webhook_id, "webhook.endpoint")
         return Deleted(self._transport.json(call))
 
     def rotate(
