@@ -17,7 +17,8 @@ from scripts.docs.markdown import anchor, code, page, prose, table
 INTRODUCTION = """\
 `tunesmith` is for users (`pip install 'tunesmith[cli]'`), `tunesmith-server` for operators. `--help` on
 each command says the same. Results go to stdout, remarks and errors to stderr; with `--json` the result is
-JSON. An error is one line, with its [code](errors.md) and the request's id.
+JSON. An error is one line, with its [code](errors.md) and the request's id; with `--json` that line is
+`{"error": {"type", "message", "code", "param", …}}`.
 
 `tunesmith` finds the service and the key by its options, then `TUNESMITH_BASE_URL` and `TUNESMITH_API_KEY`,
 then what `tunesmith login` stored. `tunesmith-server` takes [settings](settings.md) from the environment;

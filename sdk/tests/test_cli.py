@@ -85,6 +85,35 @@ def test_an_error_is_one_line_on_stderr_and_an_exit_code(
     assert shown.err == "tunesmith: what is wrong (some_code, request req-9)\n"
 
 
+def test_with_json_an_error_is_json_too(
+    server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(code: ExitCode, *arguments: str) -> dict[str, Any]:
+        assert run([*arguments, "--json"]) == code
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        (line,) = shown.err.splitlines()
+        return dict(json.loads(line)["error"])
+
+    monkeypatch.setattr("tunesmith._retry.RetryRules.delay", lambda *_: 0.0)
+    faults = [{"param": "rank", "message": "rank is 0"}]
+    server.on(JOB, example.error(404, "not_found", "no job", param="id", errors=faults))
+    assert told(ExitCode.NOT_FOUND, "tunings", "get", "job-1") == {
+        "type": "invalid_request_error",
+        "message": "no job",
+        "code": "not_found",
+        "param": "id",
+        "errors": faults,
+        "status_code": 404,
+        "request_id": "req-9",
+    }
+    assert told(ExitCode.USAGE, "tunings", "get")["type"] == "usage_error"
+    gone = told(ExitCode.NO_ANSWER, "--base-url", "http://127.0.0.1:1", "models", "list")
+    assert (gone["type"], gone["status_code"]) == ("connection_error", None)
+    server.on(JOB, Answer(b"<h1>a proxy</h1>", 500))
+    assert told(ExitCode.FAILED, "tunings", "get", "job-1")["type"] == "api_error"
+
+
 def test_all_faults_of_a_request_are_told(
     server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

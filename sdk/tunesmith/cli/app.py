@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import typer
@@ -14,7 +14,7 @@ from tunesmith._settings import DEFAULT_TIMEOUT
 from tunesmith.cli import accounts, audit, files, keys, models, tunings, webhooks
 from tunesmith.cli.exit_codes import MEANINGS, ExitCode, code_of
 from tunesmith.cli.login import login, logout
-from tunesmith.cli.session import Json, Options, complain, connect, out, print_json
+from tunesmith.cli.session import Json, Options, complain, complain_in_json, connect, out, print_json
 from tunesmith.cli.show import fields
 
 EXIT_CODES = "\n".join(["Exit codes:", "", *(f"* {code.value}: {words}" for code, words in MEANINGS.items())])
@@ -87,39 +87,50 @@ def health(context: typer.Context, json: Json = False) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; its exit code. Errors are one line on stderr."""
+    """Run a command line; its exit code. An error is one line on stderr, with `--json` one of JSON."""
     command = typer.main.get_command(app)
+
+    def failed(code: int, type: str, message: str, more: Mapping[str, Any] | None = None) -> int:
+        if "--json" in arguments:
+            complain_in_json({"type": type, "message": message, **(more or {})})
+        else:
+            complain(message)
+        return code
+
     try:
         code = command.main(list(arguments), prog_name="tunesmith", standalone_mode=False)
     except CommandLineError as error:
-        return _usage(error)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            cast("Any", error).show()
+            return ExitCode.USAGE
+        return failed(ExitCode.USAGE, "usage_error", _usage(error))
     except APIError as error:
-        complain(_sentence(error))
-        return code_of(error)
+        kind = error.type or ("connection_error" if error.status_code is None else "api_error")
+        return failed(code_of(error), kind, _sentence(error), _told(error))
     except typer.Abort:
-        complain("interrupted")
-        return ExitCode.INTERRUPTED
+        return failed(ExitCode.INTERRUPTED, "interrupted", "interrupted")
     except BrokenPipeError:
         # Whoever read our output has gone; Python must not try to flush the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        return ExitCode.FAILED
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return failed(ExitCode.FAILED, "local_error", message)
     except ValueError as error:
-        complain(str(error))
-        return ExitCode.USAGE
+        return failed(ExitCode.USAGE, "usage_error", str(error))
     return code if isinstance(code, int) else ExitCode.OK
 
 
-def _usage(error: Any) -> int:
+def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
-        return ExitCode.USAGE
     where = context.command_path if context is not None else "tunesmith"
-    complain(f"{error.format_message().rstrip('.')}; try `{where} --help`")
-    return int(error.exit_code)
+    return f"{error.format_message().rstrip('.')}; try `{where} --help`"
+
+
+def _told(error: APIError) -> dict[str, Any]:
+    """What the service told of an error."""
+    names = ("message", "code", "param", "errors", "status_code", "request_id")
+    return {name: getattr(error, name) for name in names}
 
 
 def _sentence(error: APIError) -> str:

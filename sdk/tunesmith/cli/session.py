@@ -67,6 +67,11 @@ def complain(text: str) -> None:
     typer.echo(" ".join(text.split()), err=True)
 
 
+def complain_in_json(error: Mapping[str, Any]) -> None:
+    """An error, as one line of JSON on stderr, in the form that the service's own errors have."""
+    typer.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
+
+
 def print_json(value: Mapping[str, Any] | list[Any], *, compact: bool = False) -> None:
     """A result as JSON; `compact` keeps it on one line."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=None if compact else 2))
