@@ -59,6 +59,10 @@ def test_an_exception_survives_pickling_and_copying_with_all_it_carries(
     assert vars(twin) == vars(error)
     assert vars(twin)["param"] == "hyperparameters.rank"
     assert str(twin) == "what went wrong" == twin.args[0]
+    assert repr(twin) == (
+        f"{kind.__name__}('what went wrong', status_code=418, code='teapot', param='hyperparameters.rank', "
+        "request_id='req-1')"
+    )
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)

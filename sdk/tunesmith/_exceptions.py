@@ -21,8 +21,7 @@ All of them can be pickled and copied.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 
 class ErrorType:
@@ -36,6 +35,14 @@ class ErrorType:
     SERVER_ERROR = "server_error"
 
 
+class RequestFault(TypedDict):
+    """One thing wrong with a request."""
+
+    param: str | None
+    message: str
+    code: str
+
+
 class APIError(Exception):
     """A call failed.
 
@@ -46,7 +53,7 @@ class APIError(Exception):
         code: A stable code such as `file_not_found`.
         param: The parameter at fault, such as `hyperparameters.rank`.
         request_id: The answer's `x-request-id`: quote it to the operator.
-        errors: All faults of the request, each `{param, message, code}`; `param` above is the first one's.
+        errors: All faults of the request, each a `RequestFault`; `param` above is the first one's.
         upload_id: The upload in parts that broke off: `files.upload(path, resume=error.upload_id)` goes on.
     """
 
@@ -59,7 +66,7 @@ class APIError(Exception):
         code: str | None = None,
         param: str | None = None,
         request_id: str | None = None,
-        errors: tuple[Mapping[str, Any], ...] = (),
+        errors: tuple[RequestFault, ...] = (),
     ) -> None:
         super().__init__(message)
         self.message: str = message
@@ -68,11 +75,19 @@ class APIError(Exception):
         self.code: str | None = code
         self.param: str | None = param
         self.request_id: str | None = request_id
-        self.errors: tuple[Mapping[str, Any], ...] = errors
+        self.errors: tuple[RequestFault, ...] = errors
         self.upload_id: str | None = None
 
     def __str__(self) -> str:
         return self.message
+
+    def __repr__(self) -> str:
+        told = {name: getattr(self, name) for name in ("status_code", "code", "param", "request_id")}
+        words = [
+            repr(self.message),
+            *(f"{name}={value!r}" for name, value in told.items() if value is not None),
+        ]
+        return f"{type(self).__name__}({', '.join(words)})"
 
 
 class APIConnectionError(APIError):

@@ -60,7 +60,10 @@ class TuningFailure(Resource):
 
 
 class StepMetric(Resource):
-    """One optimizer step: `loss` in nats per token, `epoch` a fraction, `tokens` trained so far."""
+    """One optimizer step: `loss` in nats per token, `epoch` a fraction, `tokens` trained so far.
+
+    `eval_loss` is set where the step was evaluated, once that is done.
+    """
 
     step: int
     epoch: float | None
@@ -165,6 +168,38 @@ class FileFault(Resource):
     _shown = ("line", "code", "message")
 
 
+class Lengths(Resource):
+    """How a count is spread over rows: the least, the mean, percentiles, the most."""
+
+    smallest: int | None
+    mean: float | None
+    p50: int | None
+    p90: int | None
+    p99: int | None
+    largest: int | None
+
+    _shown = ("smallest", "p50", "largest")
+
+
+class FileStatistics(Resource):
+    """Counts over the rows without fault; `unpacked_bytes` are those of a packed file's text."""
+
+    rows: int | None
+    bytes: int | None
+    unpacked_bytes: int | None
+    characters: int | None
+    messages: int | None
+    roles: dict[str, int] | None
+    duplicate_rows: int | None
+    tool_calls: int | None
+    rows_with_tools: int | None
+    characters_per_row: Lengths | None
+    messages_per_row: Lengths | None
+
+    _nested: ClassVar[Nested] = {"characters_per_row": Lengths, "messages_per_row": Lengths}
+    _shown = ("rows", "bytes")
+
+
 class FileCheck(Resource):
     """What the check of a file found: faults and warnings, how many there are of each, and statistics.
 
@@ -182,9 +217,9 @@ class FileCheck(Resource):
     warnings: list[FileFault] | None
     warning_count: int | None
     has_more: bool | None
-    statistics: dict[str, Any] | None
+    statistics: FileStatistics | None
 
-    _nested: ClassVar[Nested] = {"faults": FileFault, "warnings": FileFault}
+    _nested: ClassVar[Nested] = {"faults": FileFault, "warnings": FileFault, "statistics": FileStatistics}
     _shown = ("id", "status", "fault_count")
 
 

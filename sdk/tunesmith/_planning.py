@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from tunesmith._models import Lengths
 from tunesmith._resource import Nested, Resource
 
 
@@ -30,8 +31,9 @@ class TokenCounts(Resource):
     cut_trainable_tokens: int | None
     rows_cut: int | None
     longest_row: int | None
-    row_lengths: dict[str, Any] | None
+    row_lengths: Lengths | None
 
+    _nested: ClassVar[Nested] = {"row_lengths": Lengths}
     _shown = ("rows", "tokens", "trainable_tokens")
 
 

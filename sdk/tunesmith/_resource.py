@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 Nested: TypeAlias = "Mapping[str, type[Resource]]"
 """Which fields of a resource hold resources, or lists of them."""
@@ -29,14 +29,16 @@ class Resource(dict[str, Any]):
             elif isinstance(value, list):
                 self[name] = [kind(item) if isinstance(item, Mapping) else item for item in value]
 
-    def __getattr__(self, name: str) -> Any:
-        if name in self:
-            return self[name]
-        if not name.startswith("_") and any(
-            name in vars(kind).get("__annotations__", {}) for kind in type(self).__mro__
-        ):
-            return None
-        raise AttributeError(f"{type(self).__name__} has no field {name!r}; it has {', '.join(self)}")
+    if not TYPE_CHECKING:  # a checker knows the declared fields, and finds what is none of them
+
+        def __getattr__(self, name: str) -> Any:
+            if name in self:
+                return self[name]
+            if not name.startswith("_") and any(
+                name in vars(kind).get("__annotations__", {}) for kind in type(self).__mro__
+            ):
+                return None
+            raise AttributeError(f"{type(self).__name__} has no field {name!r}; it has {', '.join(self)}")
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith._call import without_none
 from tunesmith._models import ENDED, QueuePlace, TuningFailure, TuningMetrics
@@ -101,7 +101,7 @@ class TuningFields:
         return dict(self._data.get("hyperparameters") or {})
 
     @property
-    def method(self) -> Any:
+    def method(self) -> str | None:
         """How it is trained, such as `supervised`."""
         return self._data.get("method")
 
@@ -175,11 +175,13 @@ class TuningFields:
         copied: dict[str, Any] = plain(self._data)
         return copied
 
-    def __getattr__(self, name: str) -> Any:
-        # Fields newer than this version; `_data` itself is missing while an object is being made.
-        if not name.startswith("_") and name in self._data:
-            return self._data[name]
-        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+    if not TYPE_CHECKING:  # a checker knows the fields above, and finds what is none of them
+
+        def __getattr__(self, name: str) -> Any:
+            # Fields newer than this version; `_data` itself is missing while an object is being made.
+            if not name.startswith("_") and name in self._data:
+                return self._data[name]
+            raise AttributeError(f"{type(self).__name__} has no field {name!r}")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.removeprefix('Async')} id={self.id} status={self.status}>"

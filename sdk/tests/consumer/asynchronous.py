@@ -22,6 +22,7 @@ from tunesmith import (
     Health,
     Hyperparameters,
     InvalidRequestError,
+    Lengths,
     Model,
     RateLimitError,
     StepMetric,
@@ -49,6 +50,8 @@ async def with_files(client: AsyncTuningClient, folder: Path) -> str:
     check: FileCheck = await client.files.check(file.id, limit=10)
     first: FileFault | None = check.faults[0] if check.faults else None
     line: int | None = first.line if first else None
+    spread: Lengths | None = check.statistics.characters_per_row if check.statistics else None
+    print(spread and spread.p50)
     async for fault in client.files.faults(file.id):
         print(line, fault.code, fault.fix)
     page: AsyncPage[File] = await client.files.list(5, purpose="fine-tune")

@@ -19,6 +19,7 @@ from tunesmith import (
     Health,
     Hyperparameters,
     InvalidRequestError,
+    Lengths,
     Model,
     Page,
     RateLimitError,
@@ -49,6 +50,8 @@ def with_files(client: TuningClient, folder: Path) -> str:
     check: FileCheck = client.files.check(file.id, limit=10)
     first: FileFault | None = check.faults[0] if check.faults else None
     line: int | None = first.line if first else None
+    spread: Lengths | None = check.statistics.characters_per_row if check.statistics else None
+    print(spread and spread.p50)
     for fault in client.files.faults(file.id):
         print(line, fault.code, fault.fix)
     page: Page[File] = client.files.list(5, purpose="fine-tune")
