@@ -50,7 +50,7 @@ def test_an_exception_survives_pickling_and_copying_with_all_it_carries(
         code="teapot",
         param="hyperparameters.rank",
         request_id="req-1",
-        errors=({"param": "rank", "message": "too small"},),
+        errors=({"param": "rank", "message": "too small", "code": "invalid_value"},),
     )
     if isinstance(error, (RateLimitError, ServerError)):
         error.retry_after = 2.5

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
 from tunesmith._exceptions import WebhookVerificationError
+from tunesmith._models import TuningEvent
 from tunesmith._resource import Nested, Resource
 
 PREFIX = "whsec_"
@@ -25,7 +26,7 @@ class Headers(Protocol):
 
 
 class WebhookEvent(Resource):
-    """What a webhook tells: of `tuning.…` `data` is the event, of `fine_tuning.job.…` it has the job's `id`.
+    """What a webhook tells: of `tuning.…` `data` is the event, of `fine_tuning.job.…` the job's `id` alone.
 
     `id` is the event's, the same in REST and Kafka; `created_at` is in Unix seconds.
     """
@@ -34,9 +35,9 @@ class WebhookEvent(Resource):
     object: str
     type: str
     created_at: int
-    data: Resource
+    data: TuningEvent
 
-    _nested: ClassVar[Nested] = {"data": Resource}
+    _nested: ClassVar[Nested] = {"data": TuningEvent}
     _shown = ("id", "type")
 
 
