@@ -326,11 +326,14 @@ def test_interrupting_a_watch_leaves_the_job_alone_and_a_later_one_goes_on(
     server.on(EVENTS, example.stream(example.event(1, "created"), example.step(2)))
     code = "import sys; from tunesmith.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "tunings", "watch", "job-1"]
-    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert watching.stdout is not None
-    assert "running" in watching.stdout.readline()
-    watching.send_signal(signal.SIGINT)
-    _, told = watching.communicate(timeout=30)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        try:
+            assert watching.stdout is not None
+            assert "running" in watching.stdout.readline()
+            watching.send_signal(signal.SIGINT)
+            _, told = watching.communicate(timeout=60)
+        finally:
+            watching.kill()
     assert watching.returncode == ExitCode.INTERRUPTED
     assert told == "stopped watching; the job goes on: tunesmith tunings watch job-1\n"
     assert {request.method for request in server.asked} == {"GET"}

@@ -362,3 +362,114 @@ def test_the_audit_log_is_listed_and_a_model_deleted(
     assert server.asked[0].query == {"limit": "5", "outcome": "refused", "action": "createKey"}
     assert run(["models", "delete", "ft:m::job-1"]) == 0
     assert "deleted ft:m::job-1" in capsys.readouterr().err
+
+
+def long(prefix: str) -> str:
+    return f"{prefix}-{'a' * 24}"
+
+
+@pytest.mark.parametrize(
+    ("words", "route", "row"),
+    [
+        ("tunings list", "tunings.list", {"id": long("job"), "metrics": {"progress": 0.5}}),
+        (
+            "models list",
+            "models",
+            {"id": f"ft:smollm2-135m-instruct:orders:{long('job')}", "owned_by": long("acct")},
+        ),
+        (
+            "keys list",
+            "keys.list",
+            {"id": long("key"), "name": "ci", "status": "expired", "expires_at": 2_000_000_000},
+        ),
+        ("accounts list", "accounts.list", {"id": long("acct"), "name": "research", "suspended": True}),
+        ("webhooks list", "webhooks.list", {"id": long("wh"), "enabled": False, "disabled_reason": "gone"}),
+        (
+            "webhooks deliveries wh-1",
+            "webhooks.deliveries/wh-1",
+            {
+                "id": long("whd"),
+                "status": "delivered",
+                "type": "tuning.succeeded",
+                "event": f"{long('job')}:12",
+                "attempts": [{"error": "there was no answer: all attempts to connect failed"}],
+            },
+        ),
+        (
+            "tunings checkpoints job-1",
+            "tunings.checkpoints/job-1",
+            {"id": f"{long('job')}:12", "bytes": 123_456_789},
+        ),
+    ],
+)
+def test_on_80_columns_a_row_is_a_line_and_an_id_is_whole(
+    server: ScriptedServer,
+    example: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    route: str,
+    row: dict[str, Any],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    every = {
+        "created_at": 1_699_564_800,
+        "scopes": ["read", "write", "admin"],
+        "url": "https://a.example/hook",
+    }
+    more = {
+        "step": 12_000,
+        "epoch": 3,
+        "attempt": 1,
+        "model": "smollm2-135m-instruct",
+        "types": ["tuning.failed"],
+    }
+    server.on(f"GET /v1/{route}", Answer(example.page({**example.job(), **every, **more, **row})))
+    assert run(words.split()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2, "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    assert lines[1].startswith(row["id"])
+
+
+def test_a_webhooks_test_tells_what_came_back(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delivery: dict[str, Any] = {"id": "whd-1", "type": "webhook.test", "status": "failed"}
+    answer = {"status": 500, "body": "no such\nroute"}
+    for attempt, told in (
+        ({"number": 1, "seconds": 0.25, "answer": answer, "created_at": 9}, "answered 500 in 0.25 s"),
+        (
+            {"number": 1, "seconds": 9.0, "error": "there was no answer", "created_at": 9},
+            "there was no answer",
+        ),
+    ):
+        server.on("POST /v1/webhooks.test/wh-1", Answer(delivery | {"attempts": [attempt]}))
+        assert run(["webhooks", "test", "wh-1"]) == ExitCode.FAILED
+        shown = capsys.readouterr().out
+        assert told in shown
+        assert ("no such route" in shown) == ("answer" in attempt)
+
+
+def test_ids_are_completed_by_what_the_service_has(
+    server: ScriptedServer,
+    example: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def offered(words: str) -> list[str]:
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        monkeypatch.setenv("_TUNESMITH_COMPLETE", "complete_bash")
+        with pytest.raises(SystemExit):
+            run([])
+        return capsys.readouterr().out.split()
+
+    server.on("GET /v1/tunings.list", Answer(example.page(example.job(), example.job(id="job-2"))))
+    server.on("GET /v1/models", Answer(example.page({"id": "m"}, {"id": "ft:m::job-1"})))
+    assert offered("tunesmith tunings watch ") == ["job-1", "job-2"]
+    assert offered("tunesmith tunings cancel job-2") == ["job-2"]
+    assert offered("tunesmith models get ft") == ["ft:m::job-1"]
+    assert offered("tunesmith files delete ") == []  # the service has no answer
+    monkeypatch.delenv("TUNESMITH_API_KEY")
+    assert offered("tunesmith tunings watch ") == []

@@ -120,6 +120,28 @@ def steps(example: Any, *numbers: int) -> list[StepMetric]:
     return [StepMetric(example.step(number)) for number in numbers]
 
 
+def test_on_80_columns_no_line_is_broken_whatever_the_figures(client: TuningClient, example: Any) -> None:
+    training = {"status": "running", "phase": "training", "attempt": 2, "metrics": {"total_epochs": 100}}
+    queue = {"position": 12, "estimated_start": CREATED + 4000}
+    heights = []
+    for job, step in (
+        (example.job(**training), example.step(9, epoch=0.09, eval_loss=1.5)),
+        (
+            example.job(**training, queue=queue),
+            example.step(12345, epoch=99.99, total_steps=99999, eval_loss=0.123456),
+        ),
+    ):
+        progress, to = Progress(now=lambda: CREATED + 99_999), console(terminal=False, width=80)
+        progress.take(TuningJob(client, job), [StepMetric(step)])
+        to.print(progress)
+        lines = printed(to).splitlines()
+        heights.append(len(lines))
+        assert lines[1] == "  job-1  smollm2-135m-instruct"
+        assert lines[2].endswith(" 165 tokens/s  0:30 left")
+        assert max(map(len, lines)) <= 80
+    assert heights == [4, 4]
+
+
 def test_a_later_attempt_takes_back_the_steps_after_its_checkpoint(
     client: TuningClient, example: Any
 ) -> None:

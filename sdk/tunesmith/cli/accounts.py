@@ -9,14 +9,12 @@ import typer
 
 from tunesmith import Account
 from tunesmith.cli import show
+from tunesmith.cli.ids import AccountId
 from tunesmith.cli.pairs import limits_of
 from tunesmith.cli.session import Json, Limit, connect, out, print_json, say
 
 app = typer.Typer(help="Accounts: your own, and for admins all of them.", no_args_is_help=True)
 
-AccountId = Annotated[
-    str, typer.Argument(metavar="ACCOUNT", help="Id of an account, acct-….", show_default=False)
-]
 Limits = Annotated[
     list[str] | None,
     typer.Option(

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from tunesmith import APIConnectionError, File, FileCheck, ServerError, TimeoutError, TuningClient
 from tunesmith._uploads import LARGEST_IN_ONE_PIECE
-from tunesmith.cli import show, show_planning
+from tunesmith.cli import ids, show, show_planning
 from tunesmith.cli.exit_codes import ExitCode
-from tunesmith.cli.session import FileId, Json, connect, out, print_json, say
+from tunesmith.cli.session import Json, connect, out, print_json, say
 
 FAULTS_A_PAGE = 1000
 
@@ -116,7 +116,7 @@ def list_files(
 @app.command("get")
 def get(
     context: typer.Context,
-    file: FileId,
+    file: ids.FileId,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write its content to this path.", show_default=False),
@@ -199,7 +199,10 @@ def _whole_check(client: TuningClient, file: str) -> FileCheck:
 def delete(
     context: typer.Context,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Ids of files, file-….", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="Ids of files, file-….", show_default=False, autocompletion=ids.files
+        ),
     ],
     json: Json = False,
 ) -> None:

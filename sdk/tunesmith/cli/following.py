@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import suppress
 
 from tunesmith import (
     APIError,
@@ -28,22 +30,37 @@ Heard = asyncio.Queue["TuningEvent | StepMetric | None"]
 def followed(client: TuningClient, job_id: str, poll_interval: float) -> Iterator[TuningUpdate]:
     """The job's state, then an update whenever it changed or made steps, until it has ended.
 
+    Ctrl-C is heard by the loop: as an exception, in whatever runs just then, it may be lost.
+
     Raises:
         NotFoundError: There is no job of this id.
         APIError: The service stayed away for longer than a short outage.
     """
-    loop = asyncio.new_event_loop()
+    loop, interrupted = asyncio.new_event_loop(), asyncio.Event()
     updates = _opened(client, job_id, poll_interval)
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows, and beside the main thread
+        loop.add_signal_handler(signal.SIGINT, interrupted.set)
     try:
-        while True:
-            try:
-                job, steps = loop.run_until_complete(anext(updates))
-            except StopAsyncIteration:
-                return
-            yield TuningUpdate(TuningJob(client, job.to_dict()), steps)
+        while (update := loop.run_until_complete(_next(updates, interrupted))) is not None:
+            yield TuningUpdate(TuningJob(client, update.job.to_dict()), update.steps)
     finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
         loop.run_until_complete(_put_down(updates))
         loop.close()
+
+
+async def _next(
+    updates: AsyncGenerator[AsyncTuningUpdate, None], interrupted: asyncio.Event
+) -> AsyncTuningUpdate | None:
+    """The next update; None when there is none. Raises KeyboardInterrupt."""
+    coming = asyncio.ensure_future(anext(updates, None))
+    waiting = asyncio.ensure_future(interrupted.wait())
+    await asyncio.wait([coming, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+    waiting.cancel()
+    return await coming
 
 
 async def _put_down(updates: AsyncGenerator[AsyncTuningUpdate, None]) -> None:

@@ -10,11 +10,10 @@ import typer
 from tunesmith import ApiKey
 from tunesmith.cli import show
 from tunesmith.cli.exit_codes import ExitCode
+from tunesmith.cli.ids import KeyId
 from tunesmith.cli.session import Json, Limit, connect, out, print_json, say
 
 app = typer.Typer(help="API keys: create, list, rotate, revoke.", no_args_is_help=True)
-
-KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of a key, key-….", show_default=False)]
 
 
 @app.command("create")

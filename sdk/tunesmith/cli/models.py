@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from tunesmith.cli import show
+from tunesmith.cli.ids import ModelId
 from tunesmith.cli.session import Json, connect, out, print_json, say
 
 app = typer.Typer(help="Models: base models to tune, and those that tunings made.", no_args_is_help=True)
@@ -29,7 +28,7 @@ def list_models(context: typer.Context, json: Json = False) -> None:
 @app.command("delete")
 def delete(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of a tuned model.", show_default=False)],
+    model: ModelId,
     json: Json = False,
 ) -> None:
     """Take a tuned model out of use; its adapter can still be had from its job.
@@ -47,7 +46,7 @@ def delete(
 @app.command("get")
 def get(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of a model.", show_default=False)],
+    model: ModelId,
     json: Json = False,
 ) -> None:
     """Show one model.

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tunesmith import HYPERPARAMETERS, Hyperparameter
+from tunesmith.cli.ids import models
 from tunesmith.cli.pairs import hyperparameters_of
 
 PANEL = "Hyperparameters"
@@ -18,7 +19,13 @@ KINDS = {"int": "INT", "float": "NUMBER", "str": "WORD", "names": "NAMES"}
 
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", help="Id of a base model, or of a tuned one.", show_default=False),
+    typer.Option(
+        "--model",
+        "-m",
+        help="Id of a base model, or of a tuned one.",
+        show_default=False,
+        autocompletion=models,
+    ),
 ]
 TrainingFile = Annotated[str, typer.Option("--training-file", "-t", help=TRAINING_FILE, show_default=False)]
 ValidationFile = Annotated[

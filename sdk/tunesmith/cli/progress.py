@@ -20,6 +20,7 @@ from tunesmith.cli.following import followed
 POLL_INTERVAL = 0.5
 SECONDS_BETWEEN_LINES = 5.0
 CURVE_HEIGHT = 5
+WIDE = 110
 COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 
@@ -110,10 +111,14 @@ class Progress:
 
     @property
     def figures(self) -> list[str]:
-        """Epoch, step, losses, speed and time left, as far as they are known."""
+        """What is reached and what is left, as far as they are known."""
+        return [*self.reached, *self.pace]
+
+    @property
+    def reached(self) -> list[str]:
+        """Epoch, step and losses."""
         metrics = self.job.metrics if self.job else None
         last = self.last
-        live = self.job is not None and not self.job.ended and self.job.phase in {"training", None}
         figures = []
         total_epochs = metrics.total_epochs if metrics else None
         if last and last.epoch is not None:
@@ -129,9 +134,17 @@ class Progress:
             figures.append(f"loss {loss:.4g}")
         if (evaluated := self.eval_loss) is not None:
             figures.append(f"eval loss {evaluated:.4g}")
-        if live and last and last.tokens_per_second is not None:
+        return figures
+
+    @property
+    def pace(self) -> list[str]:
+        """Speed and time left, while it trains."""
+        last, figures = self.last, list[str]()
+        if last is None or self.job is None or self.job.ended or self.job.phase not in {"training", None}:
+            return figures
+        if last.tokens_per_second is not None:
             figures.append(f"{last.tokens_per_second:.0f} tokens/s")
-        if live and last and last.seconds_left is not None:
+        if last.seconds_left is not None:
             figures.append(f"{duration(last.seconds_left)} left")
         return figures
 
@@ -144,6 +157,8 @@ class Progress:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         job = self.job
+        # A line that is broken when a figure grows moves all below it: on a narrow console they are shorter.
+        narrow = options.max_width < WIDE
         head = Table.grid(padding=(0, 1))
         mark: RenderableType = self._spinner
         if job is not None and job.ended:
@@ -152,15 +167,19 @@ class Progress:
         style = COLOURS.get(job.status, "bold") if job else "bold"
         name = f"{job.id}  {job.model}" if job else ""
         clock = duration(self.elapsed)
-        head.add_row(
-            mark, Text(self.headline, style=style), Text(name, style="dim"), Text(clock, style="dim")
-        )
+        told = [Text(self.headline, style=style), *([] if narrow else [Text(name, style="dim")])]
+        head.add_row(mark, *told, Text(clock, style="dim"))
         parts: list[RenderableType] = [head]
+        if narrow and name:
+            parts.append(Text(f"  {name}", style="dim"))
         if self.figures:
             row = Table.grid(padding=(0, 1))
             bar = ProgressBar(total=1.0, completed=self.share, width=min(24, max(8, options.max_width // 5)))
-            row.add_row(Text(" "), bar, Text(f"{self.share:4.0%}"), Text("  ".join(self.figures)))
+            beside = self.pace if narrow else self.figures
+            row.add_row(Text(" "), bar, Text(f"{self.share:4.0%}"), Text("  ".join(beside)))
             parts.append(row)
+            if narrow:
+                parts.append(Text("  " + "  ".join(self.reached)))
         width = min(64, options.max_width - 12)
         curve = loss_curve(self.losses, width, CURVE_HEIGHT, braille=_has_unicode(console))
         parts += [Text("  " + line, style="cyan", no_wrap=True) for line in curve]

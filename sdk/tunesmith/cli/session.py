@@ -12,15 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tunesmith import TuningClient
+from tunesmith import AuthenticationError, TuningClient
 from tunesmith.cli.config import Login, login_path, read_login
 
 WIDTH_OF_A_PIPE = 240
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, job-….", show_default=False)]
 Limit = Annotated[int, typer.Option(help="How many at most.", min=1)]
-FileId = Annotated[str, typer.Argument(metavar="FILE", help="Id of a file, file-….", show_default=False)]
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,19 @@ class Options:
 
 def connect(context: typer.Context) -> TuningClient:
     """A client as the options, the environment and the stored login say, in this order."""
-    options: Options = context.obj
+    return client_of(context.obj)
+
+
+def client_of(options: Options) -> TuningClient:
+    """The same of options that were not given to a command."""
     stored = read_login(login_path())
     key, url = options.api_key, options.base_url
     if key is None and url is None and not os.environ.get("TUNESMITH_BASE_URL"):
         url = stored.base_url
     if key is None and not os.environ.get("TUNESMITH_API_KEY") and _same_service(url, stored):
         key = stored.api_key
+    if key is None and not os.environ.get("TUNESMITH_API_KEY"):
+        raise AuthenticationError("no API key: run `tunesmith login`, or set TUNESMITH_API_KEY")
     return TuningClient(key, url, options.timeout)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
@@ -23,8 +24,6 @@ from tunesmith import (
     StepMetric,
     TuningEvent,
     TuningJob,
-    WebhookDelivery,
-    WebhookEndpoint,
 )
 from tunesmith.cli.progress import COLOURS
 
@@ -103,7 +102,6 @@ def job(console: Console, of: TuningJob) -> None:
 
 def files(console: Console, rows: Iterable[File]) -> None:
     """A list of files."""
-    narrow = console.width < WIDE
     cells = (
         (
             file.id,
@@ -111,11 +109,11 @@ def files(console: Console, rows: Iterable[File]) -> None:
             file.filename,
             file.bytes,
             file.rows,
-            age(file.created_at) if narrow else when(file.created_at),
+            moment(console, file.created_at),
         )
         for file in rows
     )
-    columns = ("file", "status", "name", "bytes", "rows", "age" if narrow else "created")
+    columns = ("file", "status", "name", "bytes", "rows", moment_column(console))
     table(console, columns, cells, "There are no such files.")
 
 
@@ -154,11 +152,17 @@ def _faults(console: Console, rows: Sequence[FileFault], count: int | None, styl
 
 
 def models(console: Console, rows: Iterable[Model]) -> None:
-    """A list of models."""
+    """A list of models; on a narrow console without what a tuned one's long id says as well."""
+    narrow = console.width < WIDE
     cells = (
-        (model.id, model.owned_by, model.context_length, model.license, model.base_model) for model in rows
+        (
+            model.id,
+            model.context_length,
+            *([] if narrow else [model.owned_by, model.license, model.base_model]),
+        )
+        for model in rows
     )
-    columns = ("model", "owner", "context", "licence", "made from")
+    columns = ("model", "context", *([] if narrow else ["owner", "licence", "made from"]))
     table(console, columns, cells, "There are no models.")
 
 
@@ -180,27 +184,37 @@ def steps(console: Console, rows: Iterable[StepMetric]) -> None:
 
 
 def event(console: Console, of: TuningEvent) -> None:
-    """One event, as a line."""
+    """One event: a line, or in a terminal that is too narrow some, its words beside each other."""
     style = {"warn": "yellow", "error": "red"}.get(of.level or "", "")
-    line = Text(f"{when(of.created_at)}  {of.version:>3}  {of.type:<16}  ").append(
-        of.message or "", style=style
-    )
-    console.print(line, soft_wrap=True)
+    head, words = f"{when(of.created_at)}  {of.version:>3}  {of.type:<16}  ", of.message or ""
+    if console.is_terminal:
+        words = "\n".join(
+            (" " * len(head) if number else "") + line
+            for number, line in enumerate(wrap(words, max(20, console.width - len(head))))
+        )
+    console.print(Text(head).append(words, style=style), soft_wrap=True)
 
 
 def checkpoints(console: Console, rows: Iterable[Checkpoint]) -> None:
     """A list of checkpoints."""
     cells = (
-        (each.id, each.step, each.epoch, each.attempt, each.bytes, when(each.created_at)) for each in rows
+        (each.id, each.step, each.epoch, each.attempt, each.bytes, moment(console, each.created_at))
+        for each in rows
     )
-    columns = ("checkpoint", "step", "epoch", "attempt", "bytes", "created")
+    columns = ("checkpoint", "step", "epoch", "attempt", "bytes", moment_column(console))
     table(console, columns, cells, "There are no checkpoints yet.")
 
 
 def keys(console: Console, rows: Iterable[ApiKey]) -> None:
     """A list of keys."""
     cells = (
-        (each.id, each.name, status(each.status or ""), ", ".join(each.scopes or []), when(each.expires_at))
+        (
+            each.id,
+            each.name,
+            status(each.status or ""),
+            ", ".join(each.scopes or []) if console.width >= WIDE else ",".join(each.scopes or []),
+            when(each.expires_at, day=console.width < WIDE),
+        )
         for each in rows
     )
     table(console, ("key", "name", "status", "scopes", "expires"), cells, "There are no keys.")
@@ -209,10 +223,17 @@ def keys(console: Console, rows: Iterable[ApiKey]) -> None:
 def accounts(console: Console, rows: Iterable[Account]) -> None:
     """A list of accounts."""
     cells = (
-        (each.id, each.name, "suspended" if each.suspended else "", _used(each), when(each.created_at))
+        (
+            each.id,
+            each.name,
+            "suspended" if each.suspended else "",
+            _used(each),
+            moment(console, each.created_at),
+        )
         for each in rows
     )
-    table(console, ("account", "name", "state", "running", "created"), cells, "There are no accounts.")
+    columns = ("account", "name", "state", "running", moment_column(console))
+    table(console, columns, cells, "There are no accounts.")
 
 
 def _used(account: Account) -> int | None:
@@ -242,43 +263,6 @@ def account(console: Console, of: Account) -> None:
     table(console, ("limit", "used", "allowed", ""), cells, "")
 
 
-def webhooks(console: Console, rows: Iterable[WebhookEndpoint]) -> None:
-    """A list of endpoints."""
-    cells = ((each.id, _enabled(each), each.url, ", ".join(each.types or [])) for each in rows)
-    table(console, ("webhook", "state", "url", "types"), cells, "There are no webhooks.")
-
-
-def webhook(console: Console, of: WebhookEndpoint) -> None:
-    """One endpoint."""
-    pairs = dict(of) | {"enabled": _enabled(of), "created_at": when(of.created_at)}
-    pairs.pop("object", None)
-    fields(console, pairs)
-
-
-def _enabled(of: WebhookEndpoint) -> str:
-    return (
-        "enabled" if of.enabled else f"disabled ({of.disabled_reason})" if of.disabled_reason else "disabled"
-    )
-
-
-def deliveries(console: Console, rows: Iterable[WebhookDelivery]) -> None:
-    """A list of deliveries, each with its last attempt."""
-    cells = (
-        (each.id, status(each.status or ""), each.type, each.event, len(each.attempts or []), *_last(each))
-        for each in rows
-    )
-    columns = ("delivery", "status", "type", "event", "tries", "answer", "at")
-    table(console, columns, cells, "There are no deliveries.")
-
-
-def _last(delivery: WebhookDelivery) -> tuple[Any, Any]:
-    if not delivery.attempts:
-        return None, None
-    attempt = delivery.attempts[-1]
-    answer = attempt.answer.status if attempt.answer else attempt.error
-    return answer, when(attempt.created_at)
-
-
 def audit(console: Console, rows: Iterable[AuditEntry]) -> None:
     """Entries of the audit log; on a narrow console without who it was."""
     narrow = console.width < WIDE
@@ -302,9 +286,20 @@ def status(word: str) -> Text:
     return Text(word, style=WORDS.get(word) or COLOURS.get(word, ""))
 
 
-def when(seconds: int | None) -> str | None:
-    """Unix seconds as local time."""
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S") if seconds else None
+def when(seconds: int | None, *, day: bool = False) -> str | None:
+    """Unix seconds as local time, or as the day alone."""
+    form = "%Y-%m-%d" if day else "%Y-%m-%d %H:%M:%S"
+    return datetime.fromtimestamp(seconds).astimezone().strftime(form) if seconds else None
+
+
+def moment(console: Console, seconds: int | None) -> str | None:
+    """When something was made; on a narrow console how long ago."""
+    return age(seconds) if console.width < WIDE else when(seconds)
+
+
+def moment_column(console: Console) -> str:
+    """The heading over `moment`."""
+    return "age" if console.width < WIDE else "created"
 
 
 def age(seconds: int | None) -> str | None:

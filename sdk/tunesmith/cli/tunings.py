@@ -12,9 +12,10 @@ from tunesmith import TuningJob
 from tunesmith.cli import show
 from tunesmith.cli.curve import loss_curve
 from tunesmith.cli.exit_codes import ExitCode
+from tunesmith.cli.ids import JobId
 from tunesmith.cli.pairs import pairs_of
 from tunesmith.cli.planning import create, estimate, preview
-from tunesmith.cli.session import JobId, Json, connect, out, print_json, say
+from tunesmith.cli.session import Json, connect, out, print_json, say
 from tunesmith.cli.watching import follow, watch
 
 app = typer.Typer(help="Tuning jobs: create, watch, steer, download.", no_args_is_help=True)

@@ -7,8 +7,9 @@ import typer
 from tunesmith import TuningClient, TuningJob
 from tunesmith.cli.exit_codes import ExitCode
 from tunesmith.cli.following import followed
+from tunesmith.cli.ids import JobId
 from tunesmith.cli.progress import POLL_INTERVAL, show_progress
-from tunesmith.cli.session import JobId, Json, connect, out, print_json, say
+from tunesmith.cli.session import Json, connect, out, print_json, say
 
 
 def watch(context: typer.Context, job: JobId, json: Json = False) -> None:

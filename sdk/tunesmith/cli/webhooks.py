@@ -8,15 +8,13 @@ from typing import Annotated
 import typer
 
 from tunesmith import WebhookEndpoint
-from tunesmith.cli import show
+from tunesmith.cli import show_webhooks
 from tunesmith.cli.exit_codes import ExitCode
+from tunesmith.cli.ids import WebhookId
 from tunesmith.cli.session import Json, Limit, connect, out, print_json, say
 
 app = typer.Typer(help="Webhooks: addresses of yours that are told of events.", no_args_is_help=True)
 
-WebhookId = Annotated[
-    str, typer.Argument(metavar="WEBHOOK", help="Id of an endpoint, wh-….", show_default=False)
-]
 Types = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,7 +52,7 @@ def list_webhooks(context: typer.Context, limit: Limit = 20, json: Json = False)
     if json:
         print_json([endpoint.to_dict() for endpoint in endpoints])
     else:
-        show.webhooks(out(), endpoints)
+        show_webhooks.webhooks(out(), endpoints)
 
 
 @app.command("get")
@@ -138,7 +136,7 @@ def send_test(context: typer.Context, webhook: WebhookId, json: Json = False) ->
     if json:
         print_json(delivery.to_dict())
     else:
-        show.deliveries(out(), [delivery])
+        show_webhooks.delivery(out(), delivery)
     if delivery.status != "delivered":
         raise typer.Exit(ExitCode.FAILED)
 
@@ -154,7 +152,7 @@ def deliveries(context: typer.Context, webhook: WebhookId, limit: Limit = 20, js
     if json:
         print_json([delivery.to_dict() for delivery in found])
     else:
-        show.deliveries(out(), found)
+        show_webhooks.deliveries(out(), found)
 
 
 @app.command("replay")
@@ -192,7 +190,7 @@ def _tell(endpoint: WebhookEndpoint, *, json: bool) -> None:
     if json:
         print_json(endpoint.to_dict())
     else:
-        show.webhook(out(), endpoint)
+        show_webhooks.webhook(out(), endpoint)
 
 
 def _tell_secret(endpoint: WebhookEndpoint, *, json: bool) -> None:
