@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from scripted_server import Answer, ScriptedServer
 
-from tunesmith import StepMetric, TuningClient, TuningJob
+from tunesmith import NotFoundError, StepMetric, TuningClient, TuningJob
 from tunesmith.cli.progress import Lines, Progress, duration, show_progress
 
 GET = "GET /v1/tunings.get/job-1"
@@ -95,6 +95,17 @@ def test_a_terminal_shows_bar_figures_and_curve(
     screen = printed(to)
     for words in ("✓", "succeeded", "job-1", "smollm2-135m-instruct", "step 5/5", "loss 0.6", "3 ┤", "0.6 ┤"):
         assert words in screen
+
+
+def test_of_a_job_that_is_not_there_no_display_is_left(
+    client: TuningClient, server: ScriptedServer, example: Any
+) -> None:
+    server.on(GET, example.error(404, "not_found", "no such job"))
+    to = console(terminal=True)
+    with pytest.raises(NotFoundError):
+        show_progress(client, "job-1", to, poll_interval=0.01)
+    assert "connecting" in printed(to)
+    assert printed(to).endswith("\x1b[1A\x1b[2K"), "the line is taken back"
 
 
 def test_a_failure_is_told_with_its_reason(

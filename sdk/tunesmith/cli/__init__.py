@@ -12,4 +12,6 @@ def main() -> int:
             raise
         print("tunesmith: the command line is not installed: pip install 'tunesmith[cli]'", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return run(sys.argv[1:])

@@ -38,9 +38,12 @@ def show_progress(
     """
     progress = Progress()
     if console.is_terminal:
-        with Live(progress, console=console, refresh_per_second=8, transient=False):
-            for job, steps in followed(client, job_id, poll_interval):
-                progress.take(job, steps)
+        with Live(progress, console=console, refresh_per_second=8) as live:
+            try:
+                for job, steps in followed(client, job_id, poll_interval):
+                    progress.take(job, steps)
+            finally:
+                live.transient = progress.job is None  # nothing was seen: the error alone is left
     else:
         lines = Lines()
         for job, steps in followed(client, job_id, poll_interval):

@@ -190,7 +190,9 @@ def event(console: Console, of: TuningEvent) -> None:
     if console.is_terminal:
         words = "\n".join(
             (" " * len(head) if number else "") + line
-            for number, line in enumerate(wrap(words, max(20, console.width - len(head))))
+            for number, line in enumerate(
+                wrap(words, max(20, console.width - len(head)), break_on_hyphens=False)
+            )
         )
     console.print(Text(head).append(words, style=style), soft_wrap=True)
 
