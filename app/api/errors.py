@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from app.api.edge import REFUSED
 from app.api.schemas.errors import Error, ErrorBody, ErrorType, RequestFault
+from app.api.wording import in_words
 from app.log.port import LogError
 from app.storage.store import StorageError, StorageFull
 
@@ -93,16 +94,16 @@ def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Any
     return answer(error)
 
 
-def handle_validation(_: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
+def handle_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
     """Parameters that are not as their route declares them."""
     extra = error.extra if isinstance(error.extra, list) else []
-    faults = [RequestFault(each.get("key"), _sentence(each)) for each in extra]
+    declared = request.route_handler.parsed_fn_signature.parameters
+    faults = []
+    for each in extra:
+        name = each.get("key")
+        kind = declared[name].annotation if name in declared else None
+        faults.append(RequestFault(name, f"{name}: {in_words(str(each['message']), kind)}"))
     return answer(invalid(faults or [RequestFault(None, error.detail)]))
-
-
-def _sentence(fault: dict[str, Any]) -> str:
-    said = str(fault["message"])
-    return f"{fault.get('key')}: {said[:1].lower()}{said[1:]}"
 
 
 def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

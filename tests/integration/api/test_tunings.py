@@ -135,6 +135,9 @@ async def test_a_page_that_cannot_be_is_refused(client: httpx.AsyncClient) -> No
     for params, param in PAGES:
         answer = await client.get("/v1/tunings.list", params=params)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), params
+        if param == "status":
+            told = answer.json()["error"]["message"]
+            assert told.startswith("status: value 'done' is none of pending, running, ")
 
 
 async def test_a_tuning_that_does_not_run_can_be_neither_paused_nor_resumed(
