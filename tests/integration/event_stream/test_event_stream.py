@@ -174,7 +174,7 @@ async def test_a_type_of_a_later_version_is_passed_over_or_given_as_it_is(
         9,
     ]
     found = await read(EventStream(bootstrap, follow=False, unknown=True))
-    assert (found[4].type, found[4].data.stars) == ("praised", 5)
+    assert (found[4].type, found[4].data.stars) == ("praised", 5)  # type: ignore[attr-defined]
 
 
 async def test_what_was_passed_over_is_no_gap_for_who_goes_on_behind_it(
