@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from app.datasets.formats import AnyRow, Pair, Row, Text
 from app.datasets.sizes import about_tokens
@@ -15,12 +15,12 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 class Lengths(Struct, frozen=True):
     """Spread of a count over the rows: exact below 1,000, within 1 % above."""
 
-    smallest: int
-    mean: float
-    p50: int
-    p90: int
-    p99: int
-    largest: int
+    smallest: Annotated[int, Meta(description="The least.")]
+    mean: Annotated[float, Meta(description="The mean.")]
+    p50: Annotated[int, Meta(description="Half of the rows have at most this.")]
+    p90: Annotated[int, Meta(description="Of ten rows nine have at most this.")]
+    p99: Annotated[int, Meta(description="Of a hundred rows ninety-nine have at most this.")]
+    largest: Annotated[int, Meta(description="The most.")]
 
 
 class Statistics(Struct, frozen=True):
@@ -30,18 +30,25 @@ class Statistics(Struct, frozen=True):
     `unpacked_bytes` those of its text. `longest_row` is about how many tokens the longest one has.
     """
 
-    rows: int
-    bytes: int
-    characters: int
-    messages: int
-    roles: dict[str, int]
-    duplicate_rows: int
-    characters_per_row: Lengths | None
-    messages_per_row: Lengths | None
-    tool_calls: int = 0
-    rows_with_tools: int = 0
-    unpacked_bytes: int = 0
-    longest_row: int = 0
+    rows: Annotated[int, Meta(description="Rows without a fault.")]
+    bytes: Annotated[int, Meta(description="Of the file as it is.")]
+    characters: Annotated[int, Meta(description="Of all texts and message contents.")]
+    messages: Annotated[
+        int,
+        Meta(description="Messages of chats; of a preference pair those of the prompt and of both sides."),
+    ]
+    roles: Annotated[dict[str, int], Meta(description="How many messages there are of each role.")]
+    duplicate_rows: Annotated[int, Meta(description="Rows that are the same as an earlier one.")]
+    characters_per_row: Annotated[
+        Lengths | None, Meta(description="Their spread over the rows; null without rows.")
+    ]
+    messages_per_row: Annotated[
+        Lengths | None, Meta(description="Their spread over the rows; null where rows have none.")
+    ]
+    tool_calls: Annotated[int, Meta(description="Calls of tools in messages.")] = 0
+    rows_with_tools: Annotated[int, Meta(description="Rows that offer tools.")] = 0
+    unpacked_bytes: Annotated[int, Meta(description="Of the file's text, unpacked if it is gzipped.")] = 0
+    longest_row: Annotated[int, Meta(description="About how many tokens the longest row has.")] = 0
 
 
 class Spread:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
 
 from app.domain import webhooks
@@ -26,10 +26,10 @@ class Limits(Struct, frozen=True):
     `running_tunings` counts attempts on workers, `waiting_tunings` pending tunings, `stored_bytes` uploads.
     """
 
-    running_tunings: int | None = None
-    waiting_tunings: int | None = None
-    stored_bytes: int | None = None
-    creates_per_minute: int | None = None
+    running_tunings: Annotated[int | None, Meta(description="Attempts on workers at a time.")] = None
+    waiting_tunings: Annotated[int | None, Meta(description="Pending tunings at a time.")] = None
+    stored_bytes: Annotated[int | None, Meta(description="Bytes of uploads that are not deleted.")] = None
+    creates_per_minute: Annotated[int | None, Meta(description="Tunings created in any 60 seconds.")] = None
 
 
 class OpenAccount(Struct, frozen=True):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection, not_found, wire_types
 
@@ -16,11 +16,11 @@ Status = Literal["uploaded", "processed", "error", "deleted"]
 class Fault(Struct, frozen=True):
     """A fault of a file: the 1-based line, a stable code, a JSON pointer into the row, a sentence, a fix."""
 
-    line: int
-    code: str
-    pointer: str
-    message: str
-    fix: str = ""
+    line: Annotated[int, Meta(description="The line, from 1; 0 for the file as a whole.")]
+    code: Annotated[str, Meta(description="Stable; for programs. The errors reference explains each.")]
+    pointer: Annotated[str, Meta(description="JSON pointer to the place in the row; empty for all of it.")]
+    message: Annotated[str, Meta(description="What is wrong.")]
+    fix: Annotated[str, Meta(description="What to do about it.")] = ""
 
 
 class RegisterFile(Struct, frozen=True):

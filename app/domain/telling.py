@@ -37,9 +37,9 @@ class TuningError(Struct, frozen=True):
         Literal["invalid_request_error", "server_error"],
         Meta(description="Whose fault it was: the request's or the service's."),
     ]
-    code: str
+    code: Annotated[str, Meta(description="Stable; for programs. The errors reference explains each.")]
     message: Annotated[str, Meta(description="What happened and what to do.")]
-    param: str | None
+    param: Annotated[str | None, Meta(description="Which field of the request it is about; null when none.")]
     retryable: Annotated[bool, Meta(description="Whether the same tuning may succeed if created again.")]
 
 
@@ -53,10 +53,15 @@ class TuningEvent(Struct, frozen=True, kw_only=True):
     object: Literal["tuning.event"] = "tuning.event"
     type: Annotated[str, Meta(description="`created`, `started`, `epoch_completed`, …")]
     version: Annotated[int, Meta(description="From 1, without a gap.")]
-    attempt: int | None
+    attempt: Annotated[
+        int | None, Meta(description="Number of the attempt that it is about; null when none.")
+    ]
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
     message: Annotated[str, Meta(description="What happened, as a sentence.")]
-    level: Literal["info", "warn", "error"]
+    level: Annotated[
+        Literal["info", "warn", "error"],
+        Meta(description="`error` when the tuning failed, `warn` when an attempt was lost."),
+    ]
     data: Annotated[dict[str, Any], Meta(description="What belongs to this type of event.")]
 
 

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
 
 from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection, not_found, wire_types
@@ -57,10 +57,12 @@ class Attempt(Struct, frozen=True):
 class EpochResult(Struct, frozen=True):
     """Mean losses in nats per token after `epoch`, from 1; `eval_loss` is None without a validation file."""
 
-    epoch: int
-    step: int
-    train_loss: float
-    eval_loss: float | None
+    epoch: Annotated[int, Meta(description="Its number, from 1.")]
+    step: Annotated[int, Meta(description="Optimizer steps that were taken by its end.")]
+    train_loss: Annotated[float, Meta(description="Mean over the epoch, in nats per token.")]
+    eval_loss: Annotated[
+        float | None, Meta(description="On the validation file, in nats per token; null without one.")
+    ]
 
 
 class Checkpoint(Struct, frozen=True):

@@ -26,7 +26,7 @@ class WebhookPayload(Struct, frozen=True, kw_only=True):
 
     id: Annotated[str, Meta(description="The event's id, the same in REST, SSE and Kafka.")]
     object: Literal["event"] = "event"
-    type: str
+    type: Annotated[str, Meta(description="What happened, as the endpoint's `types` has it.")]
     created_at: Annotated[int, Meta(description="Unix seconds.")]
     data: Annotated[
         Any,

@@ -7,10 +7,11 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
 
 import httpcore
 import httpx
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from app.webhooks.addresses import Network, Resolve, host_refusal, resolve, url_fault
 
@@ -27,10 +28,10 @@ class AddressRefused(Exception):
 class WebhookAnswer(Struct, frozen=True):
     """What came back: the first headers and the beginning of the body; `cut` when there was more of it."""
 
-    status: int
-    headers: dict[str, str]
-    body: str
-    cut: bool
+    status: Annotated[int, Meta(description="The HTTP status.")]
+    headers: Annotated[dict[str, str], Meta(description="The first 4 KiB of them.")]
+    body: Annotated[str, Meta(description="The first 2 KiB, as text.")]
+    cut: Annotated[bool, Meta(description="Whether there was more of either.")]
 
 
 class Outcome(Struct, frozen=True):

@@ -37,31 +37,36 @@ class AccountRequest(Struct, frozen=True, kw_only=True):
     """An account to open."""
 
     name: Annotated[Label, Meta(description="No other account's.")]
-    limits: LimitsRequest | None = None
+    limits: Annotated[
+        LimitsRequest | None,
+        Meta(description="Limits of its own; what is not named is the installation's default."),
+    ] = None
 
 
 class AccountUpdate(Struct, frozen=True, kw_only=True):
     """What to change; what is not named stays."""
 
-    name: Label | None = None
-    limits: LimitsRequest | None = None
+    name: Annotated[Label | None, Meta(description="Another name; no other account's.")] = None
+    limits: Annotated[LimitsRequest | None, Meta(description="Limits to change.")] = None
 
 
 class Usage(Struct, frozen=True, kw_only=True):
     """What an account has now, of what its limits bound."""
 
-    running_tunings: int = 0
-    waiting_tunings: int = 0
-    stored_bytes: int = 0
-    creates_last_minute: int = 0
+    running_tunings: Annotated[int, Meta(description="Tunings on workers.")] = 0
+    waiting_tunings: Annotated[int, Meta(description="Pending tunings.")] = 0
+    stored_bytes: Annotated[int, Meta(description="Bytes of uploads that are not deleted.")] = 0
+    creates_last_minute: Annotated[
+        int, Meta(description="Tunings that were created in the last 60 seconds.")
+    ] = 0
 
 
 class AccountObject(Struct, frozen=True, kw_only=True):
     """An account."""
 
-    id: str
+    id: Annotated[str, Meta(description="Its id, `acct-…`.")]
     object: Literal["account"] = "account"
-    name: str
+    name: Annotated[str, Meta(description="No other account's.")]
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
     suspended: Annotated[
         bool,
@@ -69,7 +74,7 @@ class AccountObject(Struct, frozen=True, kw_only=True):
     ]
     limits: Annotated[Limits, Meta(description="Its own. Null: the installation's default; 0: none.")]
     limits_in_force: Annotated[Limits, Meta(description="With the installation's defaults. 0: none.")]
-    usage: Usage
+    usage: Annotated[Usage, Meta(description="What it has now, of what its limits bound.")]
 
 
 def account_view(account: Account, usage: Usage, settings: Settings) -> AccountObject:

@@ -12,7 +12,7 @@ from app.api.schemas.pages import seconds
 class AuditEntry(Struct, frozen=True, kw_only=True):
     """A request that was refused, or that changed something; never its body."""
 
-    id: str
+    id: Annotated[str, Meta(description="Its id.")]
     object: Literal["audit.entry"] = "audit.entry"
     at: Annotated[int | None, Meta(description="Unix seconds.")]
     account: Annotated[str | None, Meta(description="Whose key it was; null where that is not known.")]
@@ -25,7 +25,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     status: Annotated[int, Meta(description="Of the answer.")]
     code: Annotated[str | None, Meta(description="Of the refusal.")]
     target: Annotated[str | None, Meta(description="Id of what it was about, or of what it made.")]
-    request_id: str
+    request_id: Annotated[str, Meta(description="`x-request-id` of the answer.")]
     address: Annotated[str | None, Meta(description="Where the request came from.")]
     count: Annotated[int, Meta(description="For how many refusals alike within a second this one stands.")]
 

@@ -17,7 +17,7 @@ class TuningCheckpoint(Struct, frozen=True, kw_only=True):
     id: Annotated[str, Meta(description="The id of the event that told of it.")]
     object: Literal["tuning.checkpoint"] = "tuning.checkpoint"
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
-    attempt: int
+    attempt: Annotated[int, Meta(description="Number of the attempt that saved it.")]
     step: Annotated[int, Meta(description="Optimizer steps that were taken.")]
     epoch: Annotated[int, Meta(description="Complete epochs.")]
     bytes: Annotated[int, Meta(description="Size of all its files.")]

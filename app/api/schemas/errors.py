@@ -19,15 +19,18 @@ ErrorType = Literal[
 class RequestFault(Struct, frozen=True):
     """One thing wrong with a request."""
 
-    param: str | None
-    message: str
-    code: str = "invalid_value"
+    param: Annotated[
+        str | None,
+        Meta(description="The field, parameter or header, with dots between the names of nested ones."),
+    ]
+    message: Annotated[str, Meta(description="What is wrong with it, and what to do.")]
+    code: Annotated[str, Meta(description="Stable; for programs.")] = "invalid_value"
 
 
 class Error(Struct, frozen=True):
     """Why a request was refused."""
 
-    type: ErrorType
+    type: Annotated[ErrorType, Meta(description="Which kind of refusal it is; `code` says more.")]
     message: Annotated[str, Meta(description="What is wrong, and what to do.")]
     code: Annotated[str, Meta(description="Stable; for programs.")]
     param: Annotated[str | None, Meta(description="What it is about; of several faults the first's.")]
@@ -39,4 +42,4 @@ class Error(Struct, frozen=True):
 class ErrorBody(Struct, frozen=True):
     """The body of every refusal."""
 
-    error: Error
+    error: Annotated[Error, Meta(description="Why the request was refused.")]

@@ -33,21 +33,21 @@ class RowFinding(Struct, frozen=True, kw_only=True):
         Literal["training_file", "validation_file"], Meta(description="Which of the files the row is in.")
     ]
     line: Annotated[int, Meta(description="From 1.")]
-    code: str
-    message: str
+    code: Annotated[str, Meta(description="Stable; for programs.")]
+    message: Annotated[str, Meta(description="What is wrong.")]
     fix: Annotated[str, Meta(description="What to do about it.")]
-    warning: bool
+    warning: Annotated[bool, Meta(description="Whether the row can be trained on all the same.")]
 
 
 class TokenCounts(Struct, frozen=True, kw_only=True):
     """Tokens of a file in one pass over it."""
 
-    rows: int
+    rows: Annotated[int, Meta(description="Rows that can be trained on.")]
     tokens: Annotated[int, Meta(description="Read.")]
     trainable_tokens: Annotated[int, Meta(description="Learned.")]
     cut_tokens: Annotated[int, Meta(description="Behind max_length.")]
     cut_trainable_tokens: Annotated[int, Meta(description="Of those that are cut, how many answers lose.")]
-    rows_cut: int
+    rows_cut: Annotated[int, Meta(description="Rows that are longer than max_length.")]
     longest_row: Annotated[int, Meta(description="In tokens, once it is cut.")]
     row_lengths: Annotated[Lengths | None, Meta(description="Tokens a row, before it is cut.")]
 
@@ -55,8 +55,8 @@ class TokenCounts(Struct, frozen=True, kw_only=True):
 class StepCounts(Struct, frozen=True):
     """Optimizer steps."""
 
-    per_epoch: int
-    total: int
+    per_epoch: Annotated[int, Meta(description="In one pass over the training rows.")]
+    total: Annotated[int, Meta(description="In the whole training.")]
 
 
 class MemoryParts(Struct, frozen=True, kw_only=True):
@@ -69,20 +69,20 @@ class MemoryParts(Struct, frozen=True, kw_only=True):
     adapter: Annotated[int, Meta(description="Its weights and their gradient.")]
     optimizer: Annotated[int, Meta(description="AdamW's two moments.")]
     activations: Annotated[int, Meta(description="What is kept for the backward pass.")]
-    logits: int
+    logits: Annotated[int, Meta(description="The predictions and their gradient.")]
     runtime: Annotated[int, Meta(description="The libraries, and what the allocator keeps back.")]
-    total: int
+    total: Annotated[int, Meta(description="All of it.")]
 
 
 class SlotFit(Struct, frozen=True, kw_only=True):
     """A place for one tuning on a living worker, and whether this one fits there."""
 
-    worker: str
-    slot: int
+    worker: Annotated[str, Meta(description="Name of the worker.")]
+    slot: Annotated[int, Meta(description="Number of the place on it, from 0.")]
     device: Annotated[str, Meta(description="What it computes on.")]
     memory: Annotated[int, Meta(description="Bytes.")]
-    free: bool
-    fits: bool
+    free: Annotated[bool, Meta(description="Whether nothing runs there now.")]
+    fits: Annotated[bool, Meta(description="Whether there is memory enough.")]
 
 
 class Suggestion(Struct, frozen=True, kw_only=True):
@@ -96,7 +96,9 @@ class TimeEstimate(Struct, frozen=True, kw_only=True):
     """How long training will take, without waiting, loading and saving."""
 
     seconds: Annotated[int | None, Meta(description="Null when no speed was observed.")]
-    tokens_per_second: float | None
+    tokens_per_second: Annotated[
+        float | None, Meta(description="The speed that was observed; null when none was.")
+    ]
     reason: Annotated[str, Meta(description="Where the speed comes from, or why there is none.")]
 
 
@@ -105,7 +107,7 @@ class TuningEstimate(Struct, frozen=True, kw_only=True):
 
     object: Literal["tuning.estimate"] = "tuning.estimate"
     model: Annotated[str, Meta(description="The base model.")]
-    method: Method
+    method: Annotated[Method, Meta(description="How it would be trained.")]
     hyperparameters: Annotated[Hyperparameters, Meta(description='As resolved: no `"auto"` is left.')]
     complete: Annotated[
         bool, Meta(description="Whether every row was measured; else counts are extrapolated.")
@@ -114,15 +116,15 @@ class TuningEstimate(Struct, frozen=True, kw_only=True):
     training: Annotated[TokenCounts, Meta(description="One pass over the training file.")]
     validation: Annotated[TokenCounts | None, Meta(description="One pass over the validation file.")]
     total_tokens: Annotated[int, Meta(description="Read in training, over all epochs.")]
-    total_trainable_tokens: int
-    steps: StepCounts
-    memory: MemoryParts
+    total_trainable_tokens: Annotated[int, Meta(description="Learned in training, over all epochs.")]
+    steps: Annotated[StepCounts, Meta(description="Optimizer steps.")]
+    memory: Annotated[MemoryParts, Meta(description="What it needs on the device.")]
     fits: Annotated[bool | None, Meta(description="Whether any living worker has room; null without one.")]
-    workers: list[SlotFit]
+    workers: Annotated[list[SlotFit], Meta(description="Every place of every living worker.")]
     suggestion: Annotated[
         Suggestion | None, Meta(description="When it fits nowhere, and there is something that would.")
     ]
-    time: TimeEstimate
+    time: Annotated[TimeEstimate, Meta(description="How long it trains.")]
     findings: Annotated[list[RowFinding], Meta(description="The first hundred.")]
     finding_counts: Annotated[dict[str, int], Meta(description="How many there are, by code.")]
 
@@ -130,23 +132,23 @@ class TuningEstimate(Struct, frozen=True, kw_only=True):
 class PreviewToken(Struct, frozen=True):
     """A token."""
 
-    id: int
-    text: str
+    id: Annotated[int, Meta(description="Number of the token in the model's vocabulary.")]
+    text: Annotated[str, Meta(description="What it stands for.")]
     trained: Annotated[bool, Meta(description="Whether it is learned.")]
 
 
 class CutEnd(Struct, frozen=True, kw_only=True):
     """The end of a row that lies behind max_length."""
 
-    tokens: int
-    trainable_tokens: int
+    tokens: Annotated[int, Meta(description="How many are cut.")]
+    trainable_tokens: Annotated[int, Meta(description="How many of those would have been learned.")]
     text: Annotated[str, Meta(description="Its beginning.")]
 
 
 class PreviewRow(Struct, frozen=True, kw_only=True):
     """A row as the model reads it."""
 
-    line: int
+    line: Annotated[int, Meta(description="From 1.")]
     tokens: Annotated[
         list[PreviewToken],
         Meta(description="Their texts together are the text; of a pair, the better answer's."),
@@ -163,7 +165,7 @@ class TuningPreview(Struct, frozen=True, kw_only=True):
 
     object: Literal["tuning.preview"] = "tuning.preview"
     model: Annotated[str, Meta(description="The base model.")]
-    method: Method
+    method: Annotated[Method, Meta(description="How it would be trained.")]
     hyperparameters: Annotated[Hyperparameters, Meta(description='As resolved: no `"auto"` is left.')]
     preview_hash: Annotated[
         str | None,
@@ -174,8 +176,8 @@ class TuningPreview(Struct, frozen=True, kw_only=True):
     ]
     reason: Annotated[str | None, Meta(description="Why there is no preview_hash.")]
     complete: Annotated[bool, Meta(description="Whether every row was measured.")]
-    rows_measured: int
-    rows: list[PreviewRow]
+    rows_measured: Annotated[int, Meta(description="Rows of both files that can be trained on.")]
+    rows: Annotated[list[PreviewRow], Meta(description="The rows that were asked for, in their order.")]
     findings: Annotated[list[RowFinding], Meta(description="The first hundred.")]
     finding_counts: Annotated[dict[str, int], Meta(description="How many there are, by code.")]
 

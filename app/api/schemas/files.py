@@ -13,11 +13,11 @@ from app.domain.files import Fault, File
 class FileObject(Struct, frozen=True, kw_only=True):
     """A file, uploaded or made by a tuning."""
 
-    id: str
+    id: Annotated[str, Meta(description="Its id, `file-…`.")]
     object: Literal["file"] = "file"
-    bytes: int
+    bytes: Annotated[int, Meta(description="Its size.")]
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
-    filename: str
+    filename: Annotated[str, Meta(description="A label, as it was given.")]
     purpose: Annotated[
         str, Meta(description="`fine-tune` and `user_data` are uploads, `fine-tune-results` a tuning's.")
     ]
@@ -28,27 +28,41 @@ class FileObject(Struct, frozen=True, kw_only=True):
     status_details: Annotated[
         str | None, Meta(description="The first fault and how many more there are.")
     ] = None
-    sha256: str
+    sha256: Annotated[str, Meta(description="SHA-256 of its bytes, in hex.")]
     rows: Annotated[int | None, Meta(description="Rows without a fault, once it is checked.")] = None
     format: Annotated[str | None, Meta(description="What kind of rows it has, once it is checked.")] = None
-    fault_count: int = 0
+    fault_count: Annotated[int, Meta(description="How many faults the check found.")] = 0
 
 
 class FileCheck(Struct, frozen=True, kw_only=True):
     """What the check of a file found: a page of its faults and warnings, and statistics of its rows."""
 
     object: Literal["file.check"] = "file.check"
-    id: str
-    status: Literal["uploaded", "processed", "error"]
-    format: str | None = None
-    rows: int = 0
-    sha256: str
-    fault_count: int
-    faults: tuple[Fault, ...] = ()
-    warning_count: int = 0
-    warnings: tuple[Fault, ...] = ()
+    id: Annotated[str, Meta(description="Id of the file.")]
+    status: Annotated[
+        Literal["uploaded", "processed", "error"],
+        Meta(description="`uploaded` until it is checked, then `processed`, or `error` when it has faults."),
+    ]
+    format: Annotated[
+        str | None,
+        Meta(
+            description="What kind of rows it has: `chat`, `prompt_completion`, `preference` or `text`; "
+            "null until it is checked."
+        ),
+    ] = None
+    rows: Annotated[int, Meta(description="Rows without a fault.")] = 0
+    sha256: Annotated[str, Meta(description="SHA-256 of the file's bytes, in hex.")]
+    fault_count: Annotated[int, Meta(description="How many faults there are.")]
+    faults: Annotated[
+        tuple[Fault, ...],
+        Meta(description="A page of them, in the order of lines. With one, the file cannot be trained on."),
+    ] = ()
+    warning_count: Annotated[int, Meta(description="How many warnings there are.")] = 0
+    warnings: Annotated[tuple[Fault, ...], Meta(description="A page of them. They stop nothing.")] = ()
     has_more: Annotated[bool, Meta(description="Whether faults or warnings follow these.")] = False
-    statistics: dict[str, Any] | None = None
+    statistics: Annotated[
+        dict[str, Any] | None, Meta(description="Counts over the rows; null until the file is checked.")
+    ] = None
 
 
 def file_view(file: File) -> FileObject:

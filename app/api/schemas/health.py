@@ -12,13 +12,13 @@ Part = Annotated[str, Meta(description="`ok`, or `error: …`.")]
 class Liveness(Struct, frozen=True):
     """This process answers."""
 
-    api: Literal["ok"] = "ok"
+    api: Annotated[Literal["ok"], Meta(description="Always `ok`.")] = "ok"
 
 
 class Health(Struct, frozen=True, kw_only=True):
     """Each part, as it answered a real request just now."""
 
-    api: Literal["ok"] = "ok"
+    api: Annotated[Literal["ok"], Meta(description="Always `ok`: this process answers.")] = "ok"
     database: Part
     kafka: Part
     storage: Part

@@ -46,12 +46,12 @@ class RotationRequest(Struct, frozen=True, kw_only=True):
 class KeyObject(Struct, frozen=True, kw_only=True):
     """An API key; of the secret only its SHA-256 is kept."""
 
-    id: str
+    id: Annotated[str, Meta(description="Its id, `key-…`; no secret.")]
     object: Literal["key"] = "key"
-    name: str
-    scopes: list[Scope]
-    account: str
-    status: Literal["active", "expired", "revoked"]
+    name: Annotated[str, Meta(description="What it is for.")]
+    scopes: Annotated[list[Scope], Meta(description="What it may do.")]
+    account: Annotated[str, Meta(description="Id of the account that it belongs to.")]
+    status: Annotated[Literal["active", "expired", "revoked"], Meta(description="Whether it is good.")]
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
     expires_at: Annotated[int | None, Meta(description="Unix seconds; null: never.")]
     revoked_at: Annotated[int | None, Meta(description="Unix seconds.")]

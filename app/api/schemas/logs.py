@@ -13,5 +13,5 @@ class AttemptLog(Struct, frozen=True, kw_only=True):
     object: Literal["tuning.log"] = "tuning.log"
     attempt: Annotated[int, Meta(description="Whose log it is.")]
     attempts: Annotated[list[int], Meta(description="All attempts of which there is a log.")]
-    text: str
+    text: Annotated[str, Meta(description="What was printed.")]
     truncated: Annotated[bool, Meta(description="Whether what was printed earlier is left out.")]

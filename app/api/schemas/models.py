@@ -13,7 +13,7 @@ from app.domain.models import BaseModel
 class ModelObject(Struct, frozen=True, kw_only=True):
     """A base model that can be tuned, or one that a tuning made."""
 
-    id: str
+    id: Annotated[str, Meta(description="What `model` of a tuning names.")]
     object: Literal["model"] = "model"
     created: Annotated[int | None, Meta(description="Unix seconds.")]
     owned_by: Annotated[str, Meta(description="`tunesmith` for base models, else the account.")]
@@ -29,8 +29,8 @@ class ModelList(Struct, frozen=True, kw_only=True):
     """Every model, in one page."""
 
     object: Literal["list"] = "list"
-    data: list[ModelObject]
-    has_more: Literal[False] = False
+    data: Annotated[list[ModelObject], Meta(description="The models: base ones first.")]
+    has_more: Annotated[Literal[False], Meta(description="Always false.")] = False
 
 
 def base_model_view(model: BaseModel) -> ModelObject:

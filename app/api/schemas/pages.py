@@ -15,18 +15,18 @@ class Page(Struct, Generic[Row], frozen=True, kw_only=True):
     """One page of a list."""
 
     object: Literal["list"] = "list"
-    data: list[Row]
+    data: Annotated[list[Row], Meta(description="The rows.")]
     has_more: Annotated[bool, Meta(description="Whether another page follows: ask with `after=<last_id>`.")]
-    first_id: str | None
-    last_id: str | None
+    first_id: Annotated[str | None, Meta(description="Id of the first row; null on an empty page.")]
+    last_id: Annotated[str | None, Meta(description="Id of the last row; null on an empty page.")]
 
 
 class Deleted(Struct, frozen=True):
     """What was deleted."""
 
-    id: str
-    object: str
-    deleted: Literal[True] = True
+    id: Annotated[str, Meta(description="Its id.")]
+    object: Annotated[str, Meta(description="What it was: `file` or `model`.")]
+    deleted: Annotated[Literal[True], Meta(description="Always true.")] = True
 
 
 def page(rows: Sequence[Any], limit: int) -> Page[Any]:

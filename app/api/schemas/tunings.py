@@ -50,7 +50,7 @@ class TuningRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class TuningUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to change of a tuning that has not ended; what is left out or null stays as it is."""
 
-    priority: Priority | None = None
+    priority: Annotated[Priority | None, Meta(description="Higher starts first.")] = None
     metadata: Annotated[Metadata | None, Meta(description="Instead of all pairs so far.")] = None
 
 
@@ -70,25 +70,40 @@ class QueuePosition(Struct, frozen=True):
 class TuningMetrics(Struct, frozen=True, kw_only=True):
     """How far a tuning has come. Losses are in nats per token."""
 
-    train_loss: float | None
+    train_loss: Annotated[
+        float | None,
+        Meta(description="Of the last step while it trains, then of the last epoch; null before the first."),
+    ]
     eval_loss: Annotated[float | None, Meta(description="Null without a validation file.")]
     current_epoch: Annotated[int, Meta(description="Complete epochs.")]
-    total_epochs: int
+    total_epochs: Annotated[int, Meta(description="Epochs to train.")]
     progress: Annotated[float, Meta(description="From 0 to 1.")]
-    step: int | None
-    total_steps: int | None
-    tokens_per_second: float | None
-    seconds_left: float | None
-    trained_tokens: int | None
+    step: Annotated[
+        int | None, Meta(description="Optimizer steps that were taken; null before the first report.")
+    ]
+    total_steps: Annotated[
+        int | None, Meta(description="Optimizer steps of the whole training; null before the first report.")
+    ]
+    tokens_per_second: Annotated[
+        float | None, Meta(description="Speed at the last step; null when it does not train.")
+    ]
+    seconds_left: Annotated[
+        float | None, Meta(description="Until the last step, at this speed; null when it does not train.")
+    ]
+    trained_tokens: Annotated[
+        int | None, Meta(description="Tokens that were learned; null until it succeeded.")
+    ]
 
 
 class TuningJob(Struct, frozen=True, kw_only=True):
     """A tuning."""
 
-    id: str
+    id: Annotated[str, Meta(description="Its id, `job-…`.")]
     object: Literal["tuning.job"] = "tuning.job"
     model: Annotated[str, Meta(description="The base model.")]
-    status: Status
+    status: Annotated[
+        Status, Meta(description="`paused` is not final; `succeeded`, `failed` and `cancelled` are.")
+    ]
     phase: Annotated[
         str | None,
         Meta(
@@ -99,14 +114,16 @@ class TuningJob(Struct, frozen=True, kw_only=True):
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
     started_at: Annotated[int | None, Meta(description="Unix seconds.")]
     finished_at: Annotated[int | None, Meta(description="Unix seconds.")]
-    training_file: str
-    validation_file: str | None
+    training_file: Annotated[str, Meta(description="Id of the file that it learns from.")]
+    validation_file: Annotated[
+        str | None, Meta(description="Id of the file for the evaluation loss; null without one.")
+    ]
     hyperparameters: Annotated[Hyperparameters, Meta(description='As resolved: no `"auto"` is left.')]
-    method: str
-    suffix: str | None
-    metadata: dict[str, str]
-    seed: int
-    priority: int
+    method: Annotated[str, Meta(description="`supervised`, or `dpo`.")]
+    suffix: Annotated[str | None, Meta(description="Part of the tuned model's name; null without one.")]
+    metadata: Annotated[dict[str, str], Meta(description="Your own pairs.")]
+    seed: Annotated[int, Meta(description="What all randomness comes from, as given or chosen.")]
+    priority: Annotated[int, Meta(description="Higher starts first.")]
     queue: Annotated[QueuePosition | None, Meta(description="While it waits.")]
     attempt: Annotated[int | None, Meta(description="Number of the newest attempt.")]
     version: Annotated[int, Meta(description="Number of the newest event.")]

@@ -46,26 +46,28 @@ class CompleteRequest(Struct, frozen=True):
 class UploadPart(Struct, frozen=True, kw_only=True):
     """A part that came in whole."""
 
-    id: str
+    id: Annotated[str, Meta(description="Its id, `part-…`.")]
     object: Literal["upload.part"] = "upload.part"
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
-    upload_id: str
-    bytes: int
-    sha256: str
+    upload_id: Annotated[str, Meta(description="Id of the upload that it belongs to.")]
+    bytes: Annotated[int, Meta(description="Its size.")]
+    sha256: Annotated[str, Meta(description="SHA-256 of its bytes, in hex.")]
 
 
 class UploadObject(Struct, frozen=True, kw_only=True):
     """An upload in parts."""
 
-    id: str
+    id: Annotated[str, Meta(description="Its id, `upload-…`.")]
     object: Literal["upload"] = "upload"
     bytes: Annotated[int, Meta(description="How many bytes all parts have together.")]
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
     expires_at: Annotated[int | None, Meta(description="Unix seconds; complete it before.")]
-    filename: str
-    purpose: str
-    mime_type: str
-    status: UploadStatus
+    filename: Annotated[str, Meta(description="A label, as it was given.")]
+    purpose: Annotated[str, Meta(description="What the file is for.")]
+    mime_type: Annotated[str, Meta(description="As it was given.")]
+    status: Annotated[
+        UploadStatus, Meta(description="`pending` until it is completed or cancelled, or expires.")
+    ]
     file: Annotated[FileObject | None, Meta(description="Once it is completed, unless it was deleted.")] = (
         None
     )

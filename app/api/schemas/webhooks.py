@@ -44,9 +44,11 @@ class WebhookRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class WebhookChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to change about an endpoint; what is null or missing stays."""
 
-    url: Url | None = None
-    types: Types | None = None
-    description: Description | None = None
+    url: Annotated[Url | None, Meta(description="Where to POST to from now on.")] = None
+    types: Annotated[Types | None, Meta(description="Of which events the endpoint is told from now on.")] = (
+        None
+    )
+    description: Annotated[Description | None, Meta(description="A note of your own.")] = None
     enabled: Annotated[bool | None, Meta(description="False: it is told nothing more.")] = None
 
 
@@ -71,13 +73,13 @@ class WebhookReplayRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class WebhookEndpoint(Struct, frozen=True, kw_only=True):
     """An endpoint that is told of an account's events."""
 
-    id: str
+    id: Annotated[str, Meta(description="Its id, `wh-…`.")]
     object: Literal["webhook.endpoint"] = "webhook.endpoint"
-    url: str
-    types: list[str]
-    description: str
+    url: Annotated[str, Meta(description="Where it is POSTed to.")]
+    types: Annotated[list[str], Meta(description="Of which events it is told.")]
+    description: Annotated[str, Meta(description="A note of your own.")]
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
-    enabled: bool
+    enabled: Annotated[bool, Meta(description="Whether it is told anything.")]
     disabled_reason: Annotated[
         str | None, Meta(description="`gone`: it answered 410, so the service turned it off.")
     ] = None
@@ -93,8 +95,8 @@ class WebhookEndpoint(Struct, frozen=True, kw_only=True):
 class WebhookRequestSent(Struct, frozen=True):
     """A request as it was sent, but for its signature; its body is the delivery's `payload`."""
 
-    url: str
-    headers: dict[str, str]
+    url: Annotated[str, Meta(description="Where it went.")]
+    headers: Annotated[dict[str, str], Meta(description="All but the signature.")]
 
 
 class WebhookAttempt(Struct, frozen=True, kw_only=True):
@@ -103,7 +105,7 @@ class WebhookAttempt(Struct, frozen=True, kw_only=True):
     number: Annotated[int, Meta(description="From 1; one is missing when the service died over it.")]
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
     seconds: Annotated[float, Meta(description="How long it took.")]
-    request: WebhookRequestSent
+    request: Annotated[WebhookRequestSent, Meta(description="What was sent.")]
     answer: Annotated[
         WebhookAnswer | None, Meta(description="Headers up to 4 KiB and the first 2 KiB of the body.")
     ]
@@ -117,8 +119,11 @@ class WebhookDelivery(Struct, frozen=True, kw_only=True):
     object: Literal["webhook.delivery"] = "webhook.delivery"
     webhook: Annotated[str, Meta(description="Id of the endpoint.")]
     event: Annotated[str, Meta(description="Id of the event.")]
-    type: str
-    status: Literal["pending", "delivered", "failed", "stopped"]
+    type: Annotated[str, Meta(description="What happened, as the endpoint's `types` has it.")]
+    status: Annotated[
+        Literal["pending", "delivered", "failed", "stopped"],
+        Meta(description="`failed` is given up, `stopped` went with its endpoint."),
+    ]
     created_at: Annotated[int | None, Meta(description="Unix seconds; when it was queued.")]
     ended_at: Annotated[int | None, Meta(description="Unix seconds.")]
     next_attempt_at: Annotated[int | None, Meta(description="Unix seconds; while it is pending.")]

@@ -18,7 +18,10 @@ class FineTuningEvent(Struct, frozen=True, kw_only=True):
     id: Annotated[str, Meta(description="`<tuning id>:<version>`.")]
     object: Literal["fine_tuning.job.event"] = "fine_tuning.job.event"
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
-    level: Literal["info", "warn", "error"]
+    level: Annotated[
+        Literal["info", "warn", "error"],
+        Meta(description="`error` when the tuning failed, `warn` when an attempt was lost."),
+    ]
     message: Annotated[str, Meta(description="What happened, as a sentence.")]
     type: Annotated[
         Literal["message", "metrics"], Meta(description="`metrics` at the end of an epoch, with its losses.")
@@ -29,8 +32,8 @@ class FineTuningEvent(Struct, frozen=True, kw_only=True):
 class CheckpointMetrics(Struct, frozen=True, kw_only=True):
     """Mean losses of an epoch, in nats per token."""
 
-    step: int
-    train_loss: float
+    step: Annotated[int, Meta(description="Optimizer steps that were taken.")]
+    train_loss: Annotated[float, Meta(description="On the training rows.")]
     valid_loss: Annotated[float | None, Meta(description="Null without a validation file.")]
     full_valid_loss: Annotated[float | None, Meta(description="The same: evaluation reads the whole file.")]
 
@@ -41,12 +44,12 @@ class FineTuningCheckpoint(Struct, frozen=True, kw_only=True):
     id: Annotated[str, Meta(description="The id of the event that told of it.")]
     object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
-    fine_tuning_job_id: str
+    fine_tuning_job_id: Annotated[str, Meta(description="Id of the tuning.")]
     fine_tuned_model_checkpoint: Annotated[
         str, Meta(description="A name for it; only the tuned model itself is listed and kept.")
     ]
     step_number: Annotated[int, Meta(description="Optimizer steps that were taken.")]
-    metrics: CheckpointMetrics
+    metrics: Annotated[CheckpointMetrics, Meta(description="Losses of the epoch.")]
 
 
 def fine_tuning_event(id: str, version: int, at: datetime, event: Any) -> FineTuningEvent:

@@ -18,8 +18,8 @@ FineTuningStatus = Literal["queued", "running", "paused", "succeeded", "failed",
 class ShownHyperparameters(Struct, frozen=True, kw_only=True):
     """OpenAI's hyperparameters, as resolved."""
 
-    n_epochs: int
-    batch_size: int
+    n_epochs: Annotated[int, Meta(description="Passes over the training rows.")]
+    batch_size: Annotated[int, Meta(description="Rows per optimizer step.")]
     learning_rate_multiplier: Annotated[float, Meta(description=f"Multiple {MULTIPLIED}.")]
     beta: Annotated[float | None, Meta(description="Of the method dpo.")] = None
 
@@ -27,47 +27,53 @@ class ShownHyperparameters(Struct, frozen=True, kw_only=True):
 class ShownSettings(Struct, frozen=True):
     """What belongs to one method."""
 
-    hyperparameters: ShownHyperparameters
+    hyperparameters: Annotated[ShownHyperparameters, Meta(description="As resolved.")]
 
 
 class ShownMethod(Struct, frozen=True, kw_only=True):
     """How it is trained."""
 
-    type: Method
-    supervised: ShownSettings | None = None
-    dpo: ShownSettings | None = None
+    type: Annotated[Method, Meta(description="Which method it is.")]
+    supervised: Annotated[
+        ShownSettings | None, Meta(description="What belongs to it, when it is the method; else null.")
+    ] = None
+    dpo: Annotated[
+        ShownSettings | None, Meta(description="What belongs to it, when it is the method; else null.")
+    ] = None
 
 
 class FineTuningError(Struct, frozen=True):
     """Why a tuning failed."""
 
-    code: str
+    code: Annotated[str, Meta(description="Stable; for programs. The errors reference explains each.")]
     message: Annotated[str, Meta(description="What happened and what to do.")]
-    param: str | None
+    param: Annotated[str | None, Meta(description="Which field of the request it is about; null when none.")]
 
 
 class FineTuningJob(Struct, frozen=True, kw_only=True):
     """A tuning, as OpenAI's clients read it. `/v1/tunings.get/{id}` tells more of the same one."""
 
-    id: str
+    id: Annotated[str, Meta(description="Its id, `job-…`.")]
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
     model: Annotated[str, Meta(description="What is tuned.")]
     status: Annotated[FineTuningStatus, Meta(description="`queued` is `pending` elsewhere.")]
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]
     finished_at: Annotated[int | None, Meta(description="Unix seconds.")]
     estimated_finish: Annotated[int | None, Meta(description="Unix seconds; while it trains.")]
-    training_file: str
-    validation_file: str | None
-    hyperparameters: ShownHyperparameters
-    method: ShownMethod
-    seed: int
-    metadata: dict[str, str] | None
+    training_file: Annotated[str, Meta(description="Id of the file that it learns from.")]
+    validation_file: Annotated[
+        str | None, Meta(description="Id of the file for the evaluation loss; null without one.")
+    ]
+    hyperparameters: Annotated[ShownHyperparameters, Meta(description="As resolved.")]
+    method: Annotated[ShownMethod, Meta(description="How it is trained.")]
+    seed: Annotated[int, Meta(description="What all randomness comes from, as given or chosen.")]
+    metadata: Annotated[dict[str, str] | None, Meta(description="Your own pairs; null without any.")]
     organization_id: Annotated[str, Meta(description="The account.")]
     result_files: Annotated[list[str], Meta(description="Ids of the files that it made.")]
     trained_tokens: Annotated[int | None, Meta(description="Once it succeeded.")]
     fine_tuned_model: Annotated[str | None, Meta(description="Once it succeeded.")]
     error: Annotated[FineTuningError | None, Meta(description="Once it failed.")]
-    integrations: None = None
+    integrations: Annotated[None, Meta(description="None is offered.")] = None
 
 
 def job_view(tuning: Tuning, told: Progress = NOTHING_TOLD, *, now: float) -> FineTuningJob:

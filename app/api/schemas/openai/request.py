@@ -40,15 +40,19 @@ class FineTuningHyperparameters(Struct, frozen=True, kw_only=True):
 class MethodSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What belongs to one method."""
 
-    hyperparameters: FineTuningHyperparameters | None = None
+    hyperparameters: Annotated[
+        FineTuningHyperparameters | None, Meta(description="What to set; the rest is chosen.")
+    ] = None
 
 
 class FineTuningMethod(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to train."""
 
     type: Annotated[Literal["supervised", "dpo"], Meta(description="OpenAI's reinforcement is not offered.")]
-    supervised: MethodSettings | None = None
-    dpo: MethodSettings | None = None
+    supervised: Annotated[
+        MethodSettings | None, Meta(description="What belongs to it, when it is `type`.")
+    ] = None
+    dpo: Annotated[MethodSettings | None, Meta(description="What belongs to it, when it is `type`.")] = None
 
 
 class FineTuningJobRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
