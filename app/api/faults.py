@@ -39,7 +39,7 @@ async def file_check(store: Store, file: File, after: int, limit: int) -> FileCh
         warning_count=report.warning_count,
         warnings=warnings,
         has_more=more_faults or more_warnings,
-        statistics=msgspec.to_builtins(report.statistics),
+        statistics=report.statistics,
     )
 
 

@@ -7,6 +7,7 @@ which reads and writes the bodies, and the errors from what a route is: with a k
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, get_args, get_origin
@@ -16,8 +17,11 @@ from litestar import Litestar, Response
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from app.api.answers import HEADERS, accepted, is_idempotent, noun_of, refusal, refused
+from app.api.codes import Refusal
 from app.api.schemas.errors import ErrorBody
 from app.api.schemas.form import FORMS
+from app.api.schemas.openai.request import BESIDE
 from app.webhooks.payloads import WebhookPayload
 
 REF = "#/components/schemas/{name}"
@@ -25,12 +29,23 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "Repeated with the same body, it is answered as the first time; with another, 409.",
+    "description": "Of your own making. Sent again with it and the same body, a request is answered as "
+    "the first time, for 24 hours; with another body, 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
+Shared = dict[tuple[int, tuple[Refusal, ...]], str]
 BYTES = {"type": "string", "format": "binary"}
-WAIT = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
-
+# What an id in a path is of, by the path's noun.
+IDS = {
+    "tunings": "Id of a tuning, `job-…`.",
+    "fine_tuning": "Id of a tuning, `job-…`.",
+    "files": "Id of a file, `file-…`.",
+    "uploads": "Id of an upload, `upload-…`.",
+    "models": "Id of a model, as `/v1/models` has it.",
+    "keys": "Id of a key, `key-…`; never the secret.",
+    "accounts": "Id of an account, `acct-…`.",
+    "webhooks": "Id of a webhook, `wh-…`.",
+}
 
 WEBHOOK = {
     "operationId": "receiveWebhook",
@@ -72,19 +87,26 @@ def document(app: Litestar) -> dict[str, Any]:
     """The whole document, as JSON takes it."""
     made: dict[str, Any] = app.openapi_schema.to_schema()
     kinds: list[Any] = [ErrorBody, WebhookPayload]
-    statuses: set[int] = set()
-    for path, method, handler in _operations(app):
+    found = list(_operations(app))
+    shared = _shared([refused(path, handler) for path, _, handler in found])
+    for path, method, handler in found:
         operation = made["paths"][path][method]
         kinds += [*_bodies(handler), *_answers(handler)]
-        statuses |= _statuses(path, method, handler)
-        _complete(operation, path, method, handler)
+        _complete(operation, path, handler, shared)
     _link(made["paths"])
     made["webhooks"] = {"event": {"post": WEBHOOK}}
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
+    # Through JSON, which turns defaults that are tuples into lists.
+    schemas = msgspec.json.decode(msgspec.json.encode(schemas))
+    schemas["FineTuningHyperparameters"]["properties"] |= BESIDE
+    for schema in schemas.values():
+        _name_kind(schema)
     made["components"] = {
-        # Through JSON, which turns defaults that are tuples into lists.
-        "schemas": msgspec.json.decode(msgspec.json.encode(schemas)),
-        "responses": _errors(statuses),
+        "schemas": schemas,
+        "responses": {
+            name: refusal(status, codes, _ref(ErrorBody)) for (status, codes), name in shared.items()
+        },
+        "headers": HEADERS,
         "securitySchemes": {
             "key": {"type": "http", "scheme": "bearer", "description": "An API key, `sk-…`."}
         },
@@ -105,11 +127,11 @@ def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
                         yield path, method.lower(), handler
 
 
-def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRouteHandler) -> None:
+def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler, shared: Shared) -> None:
     """Add to an operation what its handler says in `opt`, and every error that it can answer with."""
     operation["summary"], _, more = (handler.fn.__doc__ or "").strip().partition("\n")
     operation["description"] = f"{operation['summary']}{more}"
-    operation["tags"] = [path.split("/")[2].partition(".")[0] if path.startswith("/v1/") else "operations"]
+    operation["tags"] = [noun_of(path)]
     for body in _bodies(handler):
         media = "multipart/form-data" if body in FORMS else "application/json"
         content = {"schema": _ref(body)}
@@ -117,9 +139,9 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
             content["example"] = example
         required = handler.opt.get("body_required", True)
         operation["requestBody"] = {"required": required, "content": {media: content}}
-    parameters = [_parameter(each) for each in operation.get("parameters", [])]
+    parameters = [_parameter(each, path) for each in operation.get("parameters", [])]
     parameters += _deep(handler)
-    if method == "post":
+    if is_idempotent(handler):
         parameters.append(IDEMPOTENCY_KEY)
     if parameters:
         operation["parameters"] = parameters
@@ -128,22 +150,25 @@ def _complete(operation: dict[str, Any], path: str, method: str, handler: HTTPRo
     if scope:
         operation["description"] += f"\n\nThe key needs the scope `{scope}`."
     responses = {status: response for status, response in operation["responses"].items() if int(status) < 400}
-    for status, response in responses.items():
+    for response in responses.values():
         for content in response.get("content", {}).values():
             content["schema"] = content["schema"] or BYTES
             for answer in _answers(handler):
                 content["schema"] = _ref(answer)
-        response["description"] = HTTPStatus(int(status)).phrase
         if stream := handler.opt.get("stream"):
             response["content"]["text/event-stream"] = {"schema": {"type": "string", "description": stream}}
     for status in (*handler.opt.get("answers", ()),):
-        responses[str(status)] = responses[str(handler.status_code)] | {
-            "description": HTTPStatus(status).phrase
-        }
-    responses |= {
-        str(status): {"$ref": f"#/components/responses/{_name(status)}"}
-        for status in _statuses(path, method, handler)
+        responses[str(status)] = responses[str(handler.status_code)]
+    what = next((_called(answer) for answer in _answers(handler)), operation["summary"])
+    responses = {
+        status: response | accepted(int(status), handler, what) for status, response in responses.items()
     }
+    for status, codes in refused(path, handler).items():
+        responses[str(status)] = (
+            {"$ref": f"#/components/responses/{shared[status, codes]}"}
+            if (status, codes) in shared
+            else refusal(status, codes, _ref(ErrorBody))
+        )
     operation["responses"] = dict(sorted(responses.items()))
 
 
@@ -182,7 +207,7 @@ def _deep(handler: HTTPRouteHandler) -> list[dict[str, Any]]:
     ]
 
 
-def _parameter(given: dict[str, Any]) -> dict[str, Any]:
+def _parameter(given: dict[str, Any], path: str) -> dict[str, Any]:
     """A parameter without what need not be said; null cannot come in a path or query."""
     schema = {name: value for name, value in given["schema"].items() if name != "description"}
     for name in ("oneOf", "type", "enum"):
@@ -194,38 +219,38 @@ def _parameter(given: dict[str, Any]) -> dict[str, Any]:
         [only] = schema.pop("oneOf")
         schema = only | schema
     kept = {name: given[name] for name in ("name", "in", "required", "description") if name in given}
+    if given["in"] == "path":
+        kept["description"] = IDS[noun_of(path)]
     return kept | {"schema": schema}
 
 
-def _statuses(path: str, method: str, handler: HTTPRouteHandler) -> set[int]:
-    """The errors that a route can answer with."""
-    found = {400, 405, 408, 431, 500, 503}
-    if handler.opt["scope"]:
-        found |= {401, 403}
-    if "{" in path:
-        found |= {404}
-    if handler.opt.get("body"):
-        found |= {413, 415}
-    if method == "post":
-        found |= {409}
-    return (found | set(handler.opt.get("errors", ()))) - set(handler.opt.get("answers", ()))
+def _shared(found: list[dict[int, tuple[Refusal, ...]]]) -> Shared:
+    """Names for the refusals that several operations answer with: said once, and referred to."""
+    counted = Counter(each for refusals in found for each in refusals.items())
+    names: Shared = {}
+    taken: Counter[int] = Counter()
+    for (status, codes), count in sorted(counted.items(), key=lambda each: (each[0][0], -each[1])):
+        if count > 1:
+            taken[status] += 1
+            number = str(taken[status]) if taken[status] > 1 else ""
+            names[status, codes] = HTTPStatus(status).phrase.replace(" ", "") + number
+    return names
 
 
-def _errors(statuses: set[int]) -> dict[str, Any]:
-    """The answers that operations refer to."""
-    answers: dict[str, Any] = {}
-    for status in sorted(statuses):
-        answers[_name(status)] = {
-            "description": HTTPStatus(status).phrase,
-            "content": {"application/json": {"schema": _ref(ErrorBody)}},
-        }
-        if status in (429, 503):
-            answers[_name(status)]["headers"] = WAIT
-    return answers
+def _name_kind(schema: dict[str, Any]) -> None:
+    """Describe `object`, which is one word for all objects of a kind."""
+    field = schema.get("properties", {}).get("object", {})
+    if len(field.get("enum", ())) == 1:
+        [kind] = field["enum"]
+        field["description"] = f"What this is: always `{kind}`."
 
 
-def _name(status: int) -> str:
-    return HTTPStatus(status).phrase.replace(" ", "")
+def _called(kind: Any) -> str:
+    """A struct in its own words; of a page, whose rows it has."""
+    if get_origin(kind) is None:
+        return str(kind.__doc__.partition("\n")[0])
+    [row] = get_args(kind)
+    return f"A page of {row.__name__}."
 
 
 def _bodies(handler: HTTPRouteHandler) -> list[Any]:

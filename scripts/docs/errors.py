@@ -4,38 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from app.api.codes import NAMES, PATH, Refusal
 from scripts.docs.markdown import code, page, table
-
-PATH = Path(__file__).with_name("errors.toml")
-NAMES = {
-    400: "the request is not valid",
-    401: "no key, or an unknown one",
-    403: "this key may not do this",
-    404: "no such route, or no such thing of this account",
-    405: "the route does not take this method",
-    408: "the request came too slowly",
-    409: "it goes against what is there",
-    413: "too large",
-    415: "not a media type that is taken",
-    429: "a limit is reached",
-    431: "path and headers are too large",
-    500: "a fault of the service",
-    503: "something that the service needs is not there",
-}
-
-
-class Request(Struct, frozen=True, forbid_unknown_fields=True):
-    """A code that the api answers with."""
-
-    code: str
-    status: tuple[int, ...]
-    meaning: str
-    do: str
 
 
 class Failure(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +41,7 @@ class Lost(Struct, frozen=True, forbid_unknown_fields=True):
 class Table(Struct, frozen=True, forbid_unknown_fields=True):
     """Every code there is. `internal` are those that the service's parts tell each other, and nobody else."""
 
-    request: tuple[Request, ...]
+    request: tuple[Refusal, ...]
     failure: tuple[Failure, ...]
     row: tuple[Row, ...]
     lost: tuple[Lost, ...]
@@ -118,9 +92,9 @@ def text() -> str:
     parts += ["## Warnings about files", _explained(each for each in known.row if each.warning)]
     lost = [(code(each.code), each.meaning) for each in known.lost]
     parts += ["## Lost attempts", LOST, table(("reason", "meaning"), lost)]
-    return page("Errors", "`scripts/docs/errors.toml`", *parts)
+    return page("Errors", "`app/api/errors.toml`", *parts)
 
 
-def _explained(codes: Iterable[Request | Row]) -> str:
+def _explained(codes: Iterable[Refusal | Row]) -> str:
     rows = [(code(each.code), each.meaning, each.do) for each in codes]
     return table(("code", "meaning", "what to do"), rows)

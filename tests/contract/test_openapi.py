@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.api.app import routed
+from app.api.codes import refusals
 from app.api.openapi import document
 from scripts.openapi.__main__ import PATH, text_of
 from scripts.openapi.changes import changes
@@ -49,7 +51,110 @@ def test_every_operation_tells_what_it_does_takes_and_answers(today: Document) -
             assert all(content["schema"] for content in each["content"].values()), name
         for parameter in operation.get("parameters", ()):
             assert parameter["schema"], name
-            assert parameter["in"] == "path" or parameter.get("description"), (name, parameter["name"])
+            assert parameter.get("description"), (name, parameter["name"])
+
+
+def responses(found: Document) -> Iterator[tuple[str, str, Document]]:
+    for name, operation in operations(found):
+        for status, response in operation["responses"].items():
+            yield name, status, resolved(found, response)
+
+
+def resolved(found: Document, part: Document) -> Document:
+    if "$ref" not in part:
+        return part
+    _, _, kind, name = part["$ref"].split("/")
+    told: Document = found["components"][kind][name]
+    return told
+
+
+def test_every_field_tells_what_it_is(today: Document) -> None:
+    silent = [
+        f"{name}.{field}"
+        for name, schema in today["components"]["schemas"].items()
+        for field, told in schema.get("properties", {}).items()
+        if not told.get("description")
+    ]
+    assert silent == []
+
+
+def test_no_field_is_a_bare_object_but_those_that_are_anybodys(today: Document) -> None:
+    bare = {
+        f"{name}.{field}"
+        for name, schema in today["components"]["schemas"].items()
+        for field, told in schema.get("properties", {}).items()
+        for choice in told.get("anyOf", [told])
+        if choice.get("type") == "object" and not {"properties", "additionalProperties"} & choice.keys()
+    }
+    anybodys = {"FineTuningEvent.data", "TuningEvent.data", "Suggestion.hyperparameters"}
+    assert bare == anybodys
+
+
+def test_every_answer_tells_what_it_means_and_each_of_its_headers(today: Document) -> None:
+    for name, status, response in responses(today):
+        phrase = HTTPStatus(int(status)).phrase
+        assert response["description"] not in ("", phrase), (name, status)
+        assert "x-request-id" in response["headers"], (name, status)
+        for header, reference in response["headers"].items():
+            told = resolved(today, reference)
+            assert told["description"], (name, status, header)
+            assert told["schema"], (name, status, header)
+
+
+def test_an_answer_has_the_headers_that_belong_to_its_status(today: Document) -> None:
+    owed = {"401": "www-authenticate", "405": "allow", "409": "x-should-retry", "429": "retry-after"}
+    owed |= {"503": "retry-after"}
+    for name, status, response in responses(today):
+        if header := owed.get(status):
+            assert header in response["headers"], (name, status)
+    for path, item in today["paths"].items():
+        created = item.get("post", {}).get("responses", {}).get("201")
+        if created is not None and path != "/v1/uploads/{id}/parts":  # a part is not to be read by itself
+            assert "location" in created["headers"], path
+
+
+def test_every_refusal_tells_its_codes_and_every_code_is_told(today: Document) -> None:
+    told: set[str] = set()
+    for name, status, response in responses(today):
+        if "ErrorBody" in str(response["content"]):
+            assert response["x-codes"], (name, status)
+            assert all(f"`{code}`" in response["description"] for code in response["x-codes"])
+            told |= set(response["x-codes"])
+    nowhere = {each.code for each in refusals() if not each.on}  # there is no operation to tell it of
+    assert told == {each.code for each in refusals()} - nowhere
+    assert nowhere == {"unknown_route"}
+
+
+def test_the_table_of_codes_names_only_operations_that_there_are(today: Document) -> None:
+    kinds = {"every", "keyed", "id", "body", "form", "idempotent"}
+    known = {operation["operationId"] for _, operation in operations(today)}
+    nouns = {operation["tags"][0] for _, operation in operations(today)}
+    assert {name for each in refusals() for name in each.on} <= kinds | known | nouns
+
+
+def test_an_idempotency_key_is_told_of_where_it_means_something(today: Document) -> None:
+    for name, operation in operations(today):
+        takes = any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
+        changes_something = operation["operationId"] not in ("estimateTuning", "previewTuning")
+        assert takes == (name.startswith("post") and changes_something), name
+        assert takes or "idempotency_conflict" not in str(operation["responses"].get("409")), name
+
+
+def test_what_a_client_leaves_out_is_what_the_document_says(today: Document) -> None:
+    schemas = today["components"]["schemas"]
+    theirs = schemas["FineTuningHyperparameters"]["properties"]
+    assert {name: theirs[name]["default"] for name in ("n_epochs", "batch_size", "beta")} == {
+        "n_epochs": "auto",
+        "batch_size": "auto",
+        "beta": "auto",
+    }
+    assert theirs["learning_rate_multiplier"]["default"] == "auto"
+    assert {"exclusiveMinimum": 0, "maximum": 100, "type": "number"} in theirs["beta"]["anyOf"]
+    assert "packing" in theirs  # ours stand beside them
+    form = schemas["UploadForm"]["properties"]
+    assert form["purpose"]["enum"] == ["fine-tune", "user_data"]
+    assert "pattern" in form["sha256"]["anyOf"][0]
+    assert "verifying" in schemas["TuningJob"]["properties"]["phase"]["description"]
 
 
 def test_every_schema_tells_what_it_is(today: Document) -> None:

@@ -49,7 +49,14 @@ FROM accounts a
 """
 
 
-@post("/v1/accounts.create", operation_id="createAccount", scope="admin", body=AccountRequest, answers=(202,))
+@post(
+    "/v1/accounts.create",
+    operation_id="createAccount",
+    answer_headers=("location",),
+    scope="admin",
+    body=AccountRequest,
+    answers=(202,),
+)
 async def create(request: Request[Any, Any, Any], session: Authenticated) -> Response[AccountObject]:
     """Open an account; it has no key yet: make one with `keys.create` and `account`."""
     values, faults = read_fields(AccountRequest, (await json_object(request))[0])

@@ -21,6 +21,7 @@ from app.api.session import Authenticated
 @get(
     "/v1/tunings.adapter/{id:str}",
     operation_id="downloadAdapter",
+    answer_headers=("content-disposition",),
     scope="read",
     media_type="application/gzip",
 )

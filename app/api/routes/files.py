@@ -36,7 +36,14 @@ PURPOSES = ("fine-tune", "user_data")
 LargeLimit = Annotated[int, QueryParameter(ge=1, le=10_000, description="How many at most.")]
 
 
-@post("/v1/files", operation_id="uploadFile", status_code=201, scope="write", body=UploadForm, errors=(429,))
+@post(
+    "/v1/files",
+    operation_id="uploadFile",
+    answer_headers=("location",),
+    status_code=201,
+    scope="write",
+    body=UploadForm,
+)
 async def upload(request: Request[Any, Any, Any], session: Authenticated) -> Response[FileObject]:
     """Upload a file and have it checked; `status` is `uploaded` when the check takes longer than 10 s."""
     key = idempotency_key(request)
@@ -162,6 +169,7 @@ async def check(
 @get(
     "/v1/files/{id:str}/content",
     operation_id="getFileContent",
+    answer_headers=("content-disposition",),
     scope="read",
     media_type="application/octet-stream",
 )

@@ -26,6 +26,7 @@ from app.keys import new_key, replacement
 @post(
     "/v1/keys.create",
     operation_id="createKey",
+    answer_headers=("location",),
     scope="write",
     body=KeyRequest,
     answers=(202,),
@@ -82,7 +83,7 @@ async def retrieve(session: Authenticated, id: FromPath[str]) -> KeyObject:
     return key_view(await _the_key(session, id), datetime.now(UTC))
 
 
-@delete("/v1/keys.revoke/{id:str}", status_code=200, operation_id="revokeKey", scope="write", errors=(409,))
+@delete("/v1/keys.revoke/{id:str}", status_code=200, operation_id="revokeKey", scope="write")
 async def revoke(session: Authenticated, id: FromPath[str], force: Force = False) -> KeyObject:
     """Make a key worthless within a second; one that is revoked stays so.
 
@@ -100,6 +101,7 @@ async def revoke(session: Authenticated, id: FromPath[str], force: Force = False
 @post(
     "/v1/keys.rotate/{id:str}",
     operation_id="rotateKey",
+    answer_headers=("location",),
     scope="write",
     body=RotationRequest,
     body_required=False,

@@ -35,10 +35,10 @@ PATH = "/v1/fine_tuning/jobs"
 @post(
     PATH,
     operation_id="createFineTuningJob",
+    answer_headers=("location",),
     scope="write",
     body=FineTuningJobRequest,
     answers=(202,),
-    errors=(429,),
 )
 async def create(request: Request[Any, Any, Any], session: Authenticated) -> Response[FineTuningJob]:
     """Create a tuning: 201 with it, or 202 when it is accepted and not to be seen yet."""

@@ -23,11 +23,11 @@ from app.domain.tunings import CancelTuning, PauseTuning, ResumeTuning, Status, 
 @post(
     "/v1/tunings.create",
     operation_id="createTuning",
+    answer_headers=("location",),
     scope="write",
     body=TuningRequest,
     example={"model": "smollm2-135m-instruct", "training_file": "file-…", "hyperparameters": {"epochs": 1}},
     answers=(202,),
-    errors=(429,),
 )
 async def create(request: Request[Any, Any, Any], session: Authenticated) -> Response[TuningJob]:
     """Create a tuning: 201 with it, or 202 when it is accepted and not to be seen yet."""
@@ -39,9 +39,9 @@ async def create(request: Request[Any, Any, Any], session: Authenticated) -> Res
 @post(
     "/v1/tunings.rerun/{id:str}",
     operation_id="rerunTuning",
+    answer_headers=("location",),
     scope="write",
     answers=(202,),
-    errors=(429,),
 )
 async def rerun(
     request: Request[Any, Any, Any], session: Authenticated, id: FromPath[str]

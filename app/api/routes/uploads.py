@@ -33,10 +33,10 @@ from app.storage.keys import part_place
 @post(
     "/v1/uploads",
     operation_id="createUpload",
+    answer_headers=("location",),
     status_code=201,
     scope="write",
     body=UploadRequest,
-    errors=(429,),
 )
 async def create(request: Request[Any, Any, Any], session: Authenticated) -> Response[UploadObject]:
     """Announce a large file, to be sent in parts within 24 hours."""
@@ -82,10 +82,10 @@ async def add_part(request: Request[Any, Any, Any], session: Authenticated, id: 
 @post(
     "/v1/uploads/{id:str}/complete",
     operation_id="completeUpload",
+    answer_headers=("location",),
     status_code=200,
     scope="write",
     body=CompleteRequest,
-    errors=(429,),
 )
 async def complete(
     request: Request[Any, Any, Any], session: Authenticated, id: FromPath[str]

@@ -116,6 +116,7 @@ def _with_secret(session: Session, webhook: Webhook) -> WebhookEndpoint:
 @post(
     "/v1/webhooks.create",
     operation_id="createWebhook",
+    answer_headers=("location",),
     scope="write",
     body=WebhookRequest,
     answers=(202,),
@@ -236,7 +237,6 @@ async def rotate(
     operation_id="testWebhook",
     scope="write",
     status_code=200,
-    errors=(429,),
 )
 async def test(session: Authenticated, id: FromPath[str]) -> WebhookDelivery:
     """Send a `webhook.test`, once, whatever the endpoint's `types`, and tell how that went.

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from app.api.schemas.pages import seconds
+from app.datasets.statistics import Statistics
 from app.domain.files import Fault, File
 
 
@@ -61,7 +62,7 @@ class FileCheck(Struct, frozen=True, kw_only=True):
     warnings: Annotated[tuple[Fault, ...], Meta(description="A page of them. They stop nothing.")] = ()
     has_more: Annotated[bool, Meta(description="Whether faults or warnings follow these.")] = False
     statistics: Annotated[
-        dict[str, Any] | None, Meta(description="Counts over the rows; null until the file is checked.")
+        Statistics | None, Meta(description="Counts over the rows; null until the file is checked.")
     ] = None
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from app.api.schemas.uploads import Sha256
+
+Purpose = Literal["fine-tune", "user_data"]
 Digest = Annotated[
-    str | None,
+    Sha256 | None,
     Meta(
         description="SHA-256 of the bytes in hex: others are refused. So it is with the headers "
         "`x-content-sha256`, the same, and `content-digest`, of the whole body (RFC 9530)."
@@ -19,7 +22,9 @@ class UploadForm(Struct, frozen=True):
     """A file to upload, as multipart/form-data."""
 
     file: Annotated[str, Meta(description="The file.", extra_json_schema={"format": "binary"})]
-    purpose: Annotated[str, Meta(description="`fine-tune` or `user_data`.")] = "fine-tune"
+    purpose: Annotated[
+        Purpose, Meta(description="`fine-tune` to train on it, `user_data` only to keep it.")
+    ] = "fine-tune"
     sha256: Digest = None
 
 

@@ -108,7 +108,7 @@ class TuningJob(Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="What happens inside the status: queued, assigned, loading, training, evaluating, "
-            "saving or recovering; null once the tuning has ended or rests."
+            "saving, verifying or recovering; null once the tuning has ended or rests."
         ),
     ]
     created_at: Annotated[int | None, Meta(description="Unix seconds.")]

@@ -24,9 +24,10 @@ class UploadRequest(Struct, frozen=True):
 
     filename: Annotated[str, Meta(min_length=1, max_length=1024, description="A label, never a path.")]
     bytes: Annotated[int, Meta(ge=1, description="How many bytes all parts have together.")]
-    purpose: Annotated[Literal["fine-tune", "user_data"], Meta(description="What the file is for.")] = (
-        "fine-tune"
-    )
+    purpose: Annotated[
+        Literal["fine-tune", "user_data"],
+        Meta(description="`fine-tune` to train on it, `user_data` only to keep it."),
+    ] = "fine-tune"
     mime_type: Annotated[
         str,
         Meta(max_length=255, pattern=NO_NUL, description="Told back; what the file is shows in its bytes."),

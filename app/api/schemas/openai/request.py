@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from app.api.requests import read_fields
 from app.api.schemas.errors import RequestFault
+from app.api.schemas.hyperparameters import FIELDS, OLDER
 from app.api.schemas.openai.names import HYPERPARAMETERS, MULTIPLIED
 from app.api.schemas.tunings import Metadata, Priority, Seed, Suffix, Text
 from app.domain.hyperparameters import AUTO_LEARNING_RATES, MOST_EPOCHS
@@ -21,20 +22,39 @@ KNOWN = ("supervised", "dpo", "reinforcement")
 NESTED = ("method", "hyperparameters", "integrations")
 UNSUPPORTED = "unsupported"
 
-Multiplier = Annotated[
-    float,
-    Meta(gt=0, le=5000, description=f"Multiple {MULTIPLIED}."),
-]
+Multiplier = Annotated[float, Meta(gt=0, le=5000)]
 Auto = Literal["auto"]
+
+
+def _described(name: str) -> str:
+    """What our own table says of a hyperparameter."""
+    return str(FIELDS[name]["description"])
 
 
 class FineTuningHyperparameters(Struct, frozen=True, kw_only=True):
     """OpenAI's hyperparameters. Any other one of a tuning may stand beside them, by its own name."""
 
-    n_epochs: Annotated[int, Meta(ge=1, le=MOST_EPOCHS)] | Auto | None = None
-    batch_size: Annotated[int, Meta(ge=1, le=1024)] | Auto | None = None
-    learning_rate_multiplier: Multiplier | Auto | None = None
-    beta: Annotated[float | Auto | None, Meta(description="Of the method dpo.")] = None
+    n_epochs: Annotated[
+        Annotated[int, Meta(ge=1, le=MOST_EPOCHS)] | Auto | None, Meta(description=_described("epochs"))
+    ] = "auto"
+    batch_size: Annotated[
+        Annotated[int, Meta(ge=1, le=1024)] | Auto | None, Meta(description=_described("batch_size"))
+    ] = "auto"
+    learning_rate_multiplier: Annotated[
+        Multiplier | Auto | None,
+        Meta(description=f"Multiple {MULTIPLIED}. `auto`: 1."),
+    ] = "auto"
+    beta: Annotated[
+        Annotated[float, Meta(gt=0, le=100)] | Auto | None, Meta(description=_described("beta"))
+    ] = "auto"
+
+
+# What else may be set, and is read by what a tuning's request takes.
+BESIDE = {
+    name: schema
+    for name, schema in (FIELDS | OLDER).items()
+    if name not in FineTuningHyperparameters.__struct_fields__
+}
 
 
 class MethodSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
