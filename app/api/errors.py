@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from app.api.edge import REFUSED
 from app.api.schemas.errors import Error, ErrorBody, ErrorType, RequestFault
-from app.api.wording import in_words
+from app.domain.wording import in_words
 from app.log.port import LogError
 from app.storage.store import StorageError, StorageFull
 
@@ -97,12 +97,12 @@ def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[Any
 def handle_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
     """Parameters that are not as their route declares them."""
     extra = error.extra if isinstance(error.extra, list) else []
-    declared = request.route_handler.parsed_fn_signature.parameters
-    faults = []
-    for each in extra:
-        name = each.get("key")
-        kind = declared[name].annotation if name in declared else None
-        faults.append(RequestFault(name, f"{name}: {in_words(str(each['message']), kind)}"))
+    taken = request.route_handler.parsed_fn_signature.parameters
+    faults = [
+        RequestFault(name, in_words(name, str(each["message"]), taken[name].raw if name in taken else None))
+        for each in extra
+        for name in [str(each.get("key"))]
+    ]
     return answer(invalid(faults or [RequestFault(None, error.detail)]))
 
 

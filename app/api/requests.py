@@ -19,7 +19,7 @@ from msgspec.structs import FieldInfo
 
 from app.api.errors import MOST_FAULTS, ApiError, invalid
 from app.api.schemas.errors import RequestFault
-from app.api.wording import in_words
+from app.domain.wording import in_words
 
 LARGEST_JSON_BYTES = 1024**2
 BODY_WITHIN = 30.0
@@ -134,7 +134,7 @@ def read_fields(kind: type[Struct], body: Mapping[str, Any]) -> tuple[dict[str, 
         try:
             values[name] = msgspec.convert(value, field.type, strict=True)
         except msgspec.ValidationError as error:
-            faults.append(RequestFault(name, f"{name}: {in_words(str(error), field.type)}"))
+            faults.append(RequestFault(name, in_words(name, error, field.type)))
     return values, faults
 
 

@@ -16,6 +16,7 @@ from app.api.auth import Caller
 from app.api.edge import CALLER, LIMITS
 from app.api.errors import ApiError
 from app.api.limits import limits_of, standing
+from app.api.queries import known_query
 from app.api.requests import plain_query
 from app.api.service import Service
 from app.domain.accounts import Limits
@@ -61,7 +62,9 @@ async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     if "body" in handler.opt and encoding not in ("", "identity"):
         raise ApiError(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
     if connection.scope["query_string"]:
-        plain_query(connection.query_params.multi_items(), handler)
+        pairs = list(connection.query_params.multi_items())
+        known_query((name for name, _ in pairs), handler)
+        plain_query(pairs, handler)
 
 
 def session_of(request: Request[Any, Any, Any]) -> Session:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from app.datasets.faults import RowFault, at, shown
 
 DEEPEST = 100
+LONGEST_READ = 64 * 1024  # of a line that is no JSON, for a fix
+CLOSING = {"{": "}", "[": "]"}
+OUTSIDE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[][{}]')  # strings, and brackets outside of them
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -147,11 +151,25 @@ def _deep_fault() -> RowFault:
     return RowFault("too_deep", "", f"the JSON is nested more than {DEEPEST} deep", "flatten the row")
 
 
+def _unclosed(text: str) -> str:
+    """What would close the string and brackets that a text opens; empty where that cannot be told."""
+    ends: list[str] = []
+    for found in OUTSIDE.finditer(text if len(text) <= LONGEST_READ else ""):
+        token = found[0]
+        if token in CLOSING:
+            ends.append(CLOSING[token])
+        elif token[0] == '"' and (len(token) == 1 or token[-1] != '"'):
+            ends.append('"')
+        elif token[0] != '"' and (not ends or ends.pop() != token):
+            return ""
+    return "".join(reversed(ends))
+
+
 def _fix(text: str) -> str:
     if text.startswith("{'"):
         return "use double quotes around keys and strings"
     if text.endswith(","):
         return "remove the comma at the end of the line"
-    if text.startswith("{") and not text.endswith("}"):
-        return "write the whole object on one line"
+    if text.startswith("{") and (lacking := _unclosed(text)):
+        return f"write `{lacking}` at the end of the line; the whole object stands on one line"
     return "write one JSON object per line"

@@ -15,6 +15,8 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo
 
+from app.domain.wording import sentence
+
 LARGEST_AUTO_BATCH = 16
 ROWS_PER_AUTO_STEP = 48
 LONGEST_AUTO_LENGTH = 2048
@@ -244,7 +246,7 @@ def _read(name: str, value: Any) -> Any:
     try:
         return msgspec.convert(value, row.type, strict=True)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{name} is {shown}: {_sentence(error)}") from error
+        raise ValueError(f"{name} is {shown}: {sentence(str(error), row.type)}") from error
     except OverflowError as error:
         raise ValueError(f"{name} is {shown}: the number is too large") from error
 
@@ -333,8 +335,3 @@ def _flattened(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Hyperpara
 
 def _fault(name: str, message: str) -> HyperparameterFault:
     return HyperparameterFault(f"hyperparameters.{name}", message)
-
-
-def _sentence(error: msgspec.ValidationError) -> str:
-    text = str(error)
-    return text[0].lower() + text[1:]

@@ -478,18 +478,18 @@ def _pause(tuning: Tuning) -> Accepted | Rejection:
 
 def _resume(tuning: Tuning) -> Accepted | Rejection:
     if tuning.pausing:
-        message = f"tuning {tuning.id} is running until it is paused and cannot become resumed before that"
+        message = f"tuning {tuning.id} is running until it is paused, and cannot be resumed before that"
         return Rejection("invalid_state_transition", message)
     if tuning.status == "running":
         return Accepted()
     if tuning.status != "paused":
-        return illegal(tuning, "resumed")
+        return illegal(tuning, "resumed", "be")
     return Accepted((Resumed(),))
 
 
 def _update(tuning: Tuning, command: UpdateTuning) -> Accepted | Rejection:
     if tuning.ended:
-        return illegal(tuning, "updated")
+        return illegal(tuning, "updated", "be")
     changes = {
         name: wanted
         for name, wanted in asdict(command).items()
@@ -586,10 +586,10 @@ def _target(report: Report) -> str:
             return "running"
 
 
-def illegal(tuning: Tuning, target: str) -> Rejection:
+def illegal(tuning: Tuning, target: str, verb: str = "become") -> Rejection:
     """An illegal transition, both states named."""
     return Rejection(
-        "invalid_state_transition", f"tuning {tuning.id} is {tuning.status} and cannot become {target}"
+        "invalid_state_transition", f"tuning {tuning.id} is {tuning.status} and cannot {verb} {target}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import uuid4
 
 import msgspec
@@ -15,13 +15,14 @@ from app.api.decisions import decided
 from app.api.downloads import Download
 from app.api.errors import ApiError, invalid
 from app.api.faults import file_check
+from app.api.forms import known_fields
 from app.api.idempotency import Replayed, idempotency_key, once
 from app.api.limits import release
 from app.api.requests import NO_NUL, After
 from app.api.room import admit_bytes, announced
 from app.api.schemas.errors import RequestFault
 from app.api.schemas.files import FileCheck, FileObject, file_view, result_file_view
-from app.api.schemas.form import UploadForm
+from app.api.schemas.form import Purpose, UploadForm
 from app.api.schemas.pages import Deleted, Page, page
 from app.api.session import Authenticated, Session
 from app.api.stored_files import register, the_file
@@ -31,7 +32,7 @@ from app.domain.ids import derive_id
 from app.storage.keys import file_place
 from app.storage.store import ObjectMissing
 
-PURPOSES = ("fine-tune", "user_data")
+PURPOSES = get_args(Purpose)
 
 LargeLimit = Annotated[int, QueryParameter(ge=1, le=10_000, description="How many at most.")]
 
@@ -58,6 +59,7 @@ async def upload(request: Request[Any, Any, Any], session: Authenticated) -> Res
         await release(session.service.pool, id)
         raise
     try:
+        known_fields(form.fields, UploadForm)
         command = _registration(session.caller.account_id, form, place, repeatable=key is not None)
         session = await once(request, command.request_hash.encode())
         await admit_bytes(session, id, command.bytes, "file")

@@ -54,7 +54,9 @@ async def create(request: Request[Any, Any, Any], session: Authenticated) -> Res
     return Response(_shown(made.found), status_code=201 if made.seen else 202, headers=headers)
 
 
-@get(PATH, operation_id="listFineTuningJobs", scope="read", deep_query=MetadataFilter)
+@get(
+    PATH, operation_id="listFineTuningJobs", scope="read", deep_query=MetadataFilter, bare_query=("metadata",)
+)
 async def list_jobs(
     request: Request[Any, Any, Any], session: Authenticated, limit: Limit = 20, after: After = None
 ) -> Page[FineTuningJob]:

@@ -10,6 +10,7 @@ from litestar.params import FromPath
 
 from app.api import resumable
 from app.api.errors import ApiError, invalid
+from app.api.forms import known_fields
 from app.api.idempotency import Replayed, idempotency_key, once
 from app.api.requests import json_object, read_fields
 from app.api.schemas.files import file_view
@@ -67,6 +68,7 @@ async def add_part(request: Request[Any, Any, Any], session: Authenticated, id: 
     place, store = part_place(id, part_id, uuid4().hex), session.service.store
     form = await receive(request, store, place, LARGEST_PART, field="data")
     try:
+        known_fields(form.fields, PartForm)
         await once(request, form.stored.sha256.encode())
         part = await resumable.add_part(
             session, upload, part_id, form.stored.bytes, form.stored.sha256, place

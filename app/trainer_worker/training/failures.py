@@ -61,7 +61,10 @@ def labels_changed(previewed: str, found: str) -> TrainingFault:
 
 def unsupported(param: str) -> TrainingFault:
     """The tuning asks for something that this trainer cannot do."""
-    message = f"this version's trainers cannot do what {param} asks for; create the tuning without it"
+    asked = f"do what {param} asks for; create the tuning without it"
+    if param == "model":
+        asked = "go on from a tuned model; create the tuning with its base model"
+    message = f"this version's trainers cannot {asked}"
     return TrainingFault(Failed("unsupported", "platform", message, param))
 
 

@@ -57,7 +57,7 @@ async def test_priority_and_metadata_change_until_the_end(
     await client.delete(f"/v1/tunings.cancel/{id}")
     answer = await updated({"priority": 1})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_state_transition")
-    assert "is cancelled and cannot become updated" in answer.json()["error"]["message"]
+    assert "is cancelled and cannot be updated" in answer.json()["error"]["message"]
 
 
 async def test_checkpoints_and_logs_are_told_and_a_deleted_model_stays_so(

@@ -95,6 +95,45 @@ async def test_a_method_that_a_route_does_not_take_is_405(client: httpx.AsyncCli
         assert answer.headers["allow"]
 
 
+# What is asked, and what the message must say, word for word.
+ASKED_WRONGLY = [
+    ("tunings.list?statu=running", "unknown_parameter", "did you mean 'status'?"),
+    ("tunings.list?metadat[a]=b", "unknown_parameter", "did you mean 'metadata[key]'?"),
+    ("tunings.list?metadata=null", "unknown_parameter", "no query parameter 'metadata'"),
+    ("tunings.list?metadata[a]=b&metadata[a]=c", "invalid_value", "metadata[a] is there twice"),
+    ("models?limit=5", "unknown_parameter", "this route takes none"),
+    ("files?session=x", "unknown_parameter", "Known are: limit, after, order, purpose"),
+    ("tunings.list?status=bogus", "invalid_value", "status: value 'bogus' is none of pending, running, paused, succeeded"),
+    ("tunings.list?limit=many", "invalid_value", "limit: expected an integer, got a string"),
+    ("tunings.list?limit=0", "invalid_value", "limit: expected an integer >= 1"),
+    ("fine_tuning/jobs?status=running", "unknown_parameter", "no query parameter 'status'"),
+]
+
+
+async def test_what_is_wrong_is_told_in_words_that_say_what_would_be_right(client: httpx.AsyncClient) -> None:
+    for asked, code, words in ASKED_WRONGLY:
+        error = checked(await client.get(f"/v1/{asked}"), 400, "invalid_request_error", code)
+        assert words in error["message"], asked
+        assert error["param"] == asked.partition("?")[2].partition("=")[0]
+    body: dict[str, Any] = {"model": 5, "method": "rlhf", "metadata": [], "suffix": None, "seed": 0.5}
+    error = checked(await client.post(CREATE, json=body), 400, "invalid_request_error")
+    told = {fault["param"]: fault["message"] for fault in error["errors"]}
+    assert told["model"] == "model: expected a string, got an integer"
+    assert told["method"] == "method: value 'rlhf' is none of supervised, dpo"
+    assert told["metadata"] == "metadata: expected an object or null, got an array"
+    assert told["seed"] == "seed: expected an integer or null, got a number"
+    announced = await client.post("/v1/uploads", json={"filename": "a.jsonl", "bytes": len(ROW)})
+    for path, file in (("files", "file"), (f"uploads/{announced.json()['id']}/parts", "data")):
+        for field, code in (("purpos", "unknown_field"), ("expires_after[seconds]", "unsupported")):
+            answer = await client.post(f"/v1/{path}", data={field: "1"}, files={file: ("a.jsonl", ROW)})
+            error = checked(answer, 400, "invalid_request_error", code)
+            assert error["param"] == field
+    assert (await client.get("/v1/files")).json()["data"] == []
+    assert (await client.get("/v1/fine_tuning/jobs?metadata=null&limit=1")).status_code == 200
+    assert (await client.get("/v1/tunings.list?metadata[a]=b&metadata[c]=d")).status_code == 200
+    assert (await client.get("/livez?whoever=asks")).status_code == 200
+
+
 async def test_an_id_in_the_path_of_whatever_form_that_is_not_there_is_404(client: httpx.AsyncClient) -> None:
     paths = ["tunings.get/{}", "tunings.metrics/{}", "tunings.adapter/{}", "models/{}"]
     paths += ["files/{}", "files/{}/content", "files/{}/check"]

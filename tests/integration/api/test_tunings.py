@@ -144,12 +144,12 @@ async def test_a_tuning_that_does_not_run_can_be_neither_paused_nor_resumed(
     client: httpx.AsyncClient,
 ) -> None:
     job = await created(client, await uploaded(client))
-    for verb, target in (("pause", "paused"), ("resume", "resumed")):
+    for verb, target in (("pause", "become paused"), ("resume", "be resumed")):
         answer = await client.post(f"/v1/tunings.{verb}/{job['id']}")
         assert answer.status_code == 400
         error = answer.json()["error"]
         assert error["code"] == "invalid_state_transition"
-        assert f"is pending and cannot become {target}" in error["message"]
+        assert f"is pending and cannot {target}" in error["message"]
 
 
 async def test_cancelling_is_visible_at_once_and_may_be_repeated(client: httpx.AsyncClient) -> None:

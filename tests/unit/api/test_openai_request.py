@@ -105,10 +105,10 @@ def test_a_fault_of_ours_is_told_of_theirs() -> None:
     found = understood(
         PLAIN | {"method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 0}}}}
     )
-    ours = RequestFault("hyperparameters.epochs", "epochs is 0: expected `int` >= 1")
+    ours = RequestFault("hyperparameters.epochs", "epochs is 0: expected an integer >= 1")
     told = in_their_words(ours, found.sources)
     assert told.param == "method.supervised.hyperparameters.n_epochs"
-    assert told.message == "n_epochs is 0: expected `int` >= 1"
+    assert told.message == "n_epochs is 0: expected an integer >= 1"
     other = RequestFault("model", "there is no base model")
     assert in_their_words(other, found.sources) == other
 

@@ -97,6 +97,21 @@ def test_a_fault_says_what_to_do() -> None:
         assert all(fault.fix for fault in checked(content).faults)
 
 
+@pytest.mark.parametrize(
+    ("lacking", "line"),
+    [
+        ("}", ROW[:-1]),
+        ("]}", ROW[:-2]),
+        ("}]}", ROW[:-3]),
+        ('"}', b'{"text": "it says \\"{[ '),
+    ],
+)
+def test_an_object_that_is_not_closed_is_told_what_it_lacks(lacking: str, line: bytes) -> None:
+    [fault] = checked(line).faults
+    assert fault.fix.startswith(f"write `{lacking}` at the end of the line")
+    assert checked(line + lacking.encode()).fault_count == 0
+
+
 def test_what_json_leaves_open_is_told_by_its_place_and_with_the_rows_own_faults() -> None:
     messages = b'[{"role": "user", "role": "human", "content": "a\\u0000"}]'
     report = checked(b'{"messages": ' + messages + b', "x/": {"a": 1, "a": 2, "a": 3}}')

@@ -16,6 +16,7 @@ from app.api.schemas.openai.names import HYPERPARAMETERS, MULTIPLIED
 from app.api.schemas.tunings import Metadata, Priority, Seed, Suffix, Text
 from app.domain.hyperparameters import AUTO_LEARNING_RATES, MOST_EPOCHS
 from app.domain.tunings import Method
+from app.domain.wording import in_words
 
 OFFERED = get_args(Method)
 KNOWN = ("supervised", "dpo", "reinforcement")
@@ -179,8 +180,7 @@ def _learning_rate(param: str, value: Any, method: str, faults: list[RequestFaul
     try:
         rate = msgspec.convert(value, Multiplier, strict=True) * AUTO_LEARNING_RATES[method]
     except msgspec.ValidationError as error:
-        said = str(error)
-        faults.append(RequestFault(param, f"learning_rate_multiplier: {said[0].lower()}{said[1:]}"))
+        faults.append(RequestFault(param, in_words("learning_rate_multiplier", error)))
         return None
     return float(f"{rate:.12g}")  # 0.1 times 0.0002 is to be 0.00002, and shown so
 
