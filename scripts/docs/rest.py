@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from app.api.app import routed
+from app.api.codes import refusals
 from app.api.openapi import document
 from scripts.docs.markdown import anchor, page, prose, table
 from scripts.docs.schemas import fields, kind_of, title_of
@@ -24,15 +25,20 @@ What holds for every route:
 - **Times** are Unix seconds. Texts have no NUL character.
 - **Errors** are `{"error": {"type", "message", "code", "param"}}`, with every fault of the request in
   `error.errors`. [Errors](errors.md) says what each code means and what to do. Every route can answer 400,
-  405, 408, 431, 500 and 503; the others that it can answer with are listed with it.
+  405, 408, 431, 500 and 503; the others that it can answer with are listed with it, and the codes that are
+  its own.
+- **Fields and query parameters** that a route does not know are refused; the message names those it knows.
 - **Headers** of every answer: `x-request-id`, which the operator can find in the log, and the rate limit,
   `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset` (seconds), where the account has one.
-  429 and 503 carry `Retry-After`.
-- **Idempotency-Key** on every POST: [Idempotency and retries](../guide/idempotency.md).
+  429 and 503 carry `Retry-After`. The OpenAPI document has every header of every answer.
+- **Idempotency-Key** on every POST but `tunings.estimate` and `tunings.preview`, which change nothing:
+  [Idempotency and retries](../guide/idempotency.md).
 - **202** instead of 200 or 201: accepted, and the answer may not show it yet. Read it again.
 - **Lists** are newest first, unless said. `after` is the id of the last row of the page before."""
 ALWAYS = {"400", "405", "408", "431", "500", "503"}
 IDEMPOTENCY = "Idempotency-Key"
+KINDS = {"every", "keyed", "id", "body", "form", "idempotent"}
+GENERAL = {each.code for each in refusals() if KINDS.issuperset(each.on)}
 TITLES = {"fine_tuning": "fine_tuning (OpenAI)"}
 
 
@@ -47,7 +53,7 @@ def text() -> str:
     parts = [INTRODUCTION, _contents(by_tag)]
     for tag, operations in by_tag.items():
         parts.append(f"## {TITLES.get(tag, tag)}")
-        parts += [_operation(*operation, schemas) for operation in operations]
+        parts += [_operation(*operation, found["components"]) for operation in operations]
     parts += ["## Webhook requests", _webhook(found["webhooks"]["event"]["post"])]
     parts.append("## Objects\n\nWhat is answered. A newer service may add fields and words to any of them.")
     parts += [_object(name, schemas[name]) for name in _answered(found)]
@@ -63,7 +69,7 @@ def _contents(by_tag: dict[str, list[tuple[str, str, dict[str, Any]]]]) -> str:
     return table(("route", "what it does"), rows)
 
 
-def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
+def _operation(method: str, path: str, operation: dict[str, Any], components: dict[str, Any]) -> str:
     parts = [f"### {method} {path}", prose(operation["description"])]
     parameters = [each for each in operation.get("parameters", []) if each["name"] != IDEMPOTENCY]
     parts.append(
@@ -86,11 +92,11 @@ def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[
         name = content["schema"]["$ref"].rpartition("/")[2]
         optional = "" if body["required"] else ", which may be left out"
         parts.append(f"Body{optional} (`{media}`):")
-        parts.append(fields(schemas[name]))
+        parts.append(fields(components["schemas"][name]))
         if "example" in content:
             shown = msgspec.json.format(msgspec.json.encode(content["example"])).decode()
             parts.append(f"```json\n{shown}\n```")
-    parts.append(_answers(operation))
+    parts.append(_answers(operation, components))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -101,10 +107,10 @@ def _default(parameter: dict[str, Any]) -> str:
     return "" if default is None else f"`{default}`"
 
 
-def _answers(operation: dict[str, Any]) -> str:
+def _answers(operation: dict[str, Any], components: dict[str, Any]) -> str:
     told = []
     for status, response in operation["responses"].items():
-        if status in ALWAYS or "$ref" in response:
+        if status in ALWAYS or status >= "400":
             continue
         kinds = [
             f"`{media}`" if media != "application/json" else kind_of(content["schema"])
@@ -112,12 +118,22 @@ def _answers(operation: dict[str, Any]) -> str:
         ]
         told.append(f"{status} {' or '.join(kinds)}".strip())
     errors = [
-        f"[{status}](errors.md#{status})"
+        f"[{status}](errors.md#{status}){own}"
         for status, response in operation["responses"].items()
-        if "$ref" in response and status not in ALWAYS
+        if status >= "400"
+        for own in [_own_codes(response, components)]
+        if own or status not in ALWAYS
     ]
     more = f" Errors: {', '.join(errors)}." if errors else ""
     return f"Answers: {'; '.join(told)}.{more}"
+
+
+def _own_codes(response: dict[str, Any], components: dict[str, Any]) -> str:
+    """The codes of a refusal that not all operations of some kind have."""
+    if "$ref" in response:
+        response = components["responses"][response["$ref"].rpartition("/")[2]]
+    codes = [f"`{code}`" for code in response.get("x-codes", ()) if code not in GENERAL]
+    return f" {', '.join(codes)}" if codes else ""
 
 
 def _webhook(operation: dict[str, Any]) -> str:

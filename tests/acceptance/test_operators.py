@@ -29,6 +29,9 @@ def refused(*arguments: str, env: dict[str, str] | None = None) -> str:
 
 
 def test_keys_are_made_shown_once_and_revoked(service: Service) -> None:
+    assert "is open" in service.operator("accounts", "create", "team").stdout
+    limited = service.operator("accounts", "limits", "team", "--running-tunings", "2").stdout
+    assert "running_tunings=2" in limited
     made = service.operator("keys", "create", "--account", "team", "--name", "ci")
     assert made.returncode == 0, made.stderr
     key = made.stdout.strip()

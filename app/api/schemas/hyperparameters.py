@@ -31,6 +31,7 @@ OLDER = {
     name: {
         "description": f"The same fields, as older clients nest them under `{name}`.",
         "type": "object",
+        "propertyNames": {"enum": list(FIELDS)},
         "additionalProperties": True,
     }
     for name in ("lora", "training")

@@ -16,7 +16,7 @@ PAGES = (
 )
 RUN = ("python", "console")
 FENCE = re.compile(r"^```(\w*)$")
-MARK = re.compile(r"^<!-- (not run|tested|file): (.+) -->$")
+MARK = re.compile(r"^<!-- (not run|tested|file|until): (.+) -->$")
 EXIT_CODE = re.compile(r"#.*\bexit code (\d+)")
 
 
@@ -24,7 +24,7 @@ class Block(Struct, frozen=True):
     """A fenced block: its language, its text from this 1-based line on, and the remark in front of it.
 
     `mark` is `not run` with a reason, `tested` with the test that does it, `file` with the name of the file
-    that it is, or none: then it is run.
+    that it is, `until` with what it shows before it is broken off, or none: then it is run.
     """
 
     page: Path
@@ -40,7 +40,7 @@ class Block(Struct, frozen=True):
 
     @property
     def is_run(self) -> bool:
-        return self.language in RUN and not self.mark
+        return self.language in RUN and self.mark in ("", "until")
 
 
 class Command(Struct, frozen=True):

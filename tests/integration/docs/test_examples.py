@@ -10,6 +10,8 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -51,6 +53,8 @@ async def test_every_example_runs(database: str, tmp_path: Path, monkeypatch: py
     for name in ("train.jsonl", "validation.jsonl"):
         shutil.copy(ROOT / "examples" / "order_mails" / name, folder)
     monkeypatch.chdir(folder)
+    if shutil.which("curl") is None:
+        monkeypatch.setenv("PATH", f"{stand_in(tmp_path)}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("COLUMNS", "120")
     impatient(monkeypatch)
@@ -107,9 +111,12 @@ def page_run(blocks: list[Block]) -> list[str]:
             elif block.is_run:
                 with printed() as shown:
                     try:
-                        in_python(block, namespace) if block.language == "python" else in_console(
-                            block, variables
-                        )
+                        if block.language == "python":
+                            in_python(block, namespace)
+                            if (job := namespace.get("job")) is not None:  # as its reader would
+                                variables["JOB"] = job.id
+                        else:
+                            in_console(block, variables)
                     except Exception:  # noqa: BLE001 – all that can break, of all pages, is told at once
                         return [f"{block.where}\n{traceback.format_exc()}\n{shown.getvalue()}"]
     finally:
@@ -140,8 +147,8 @@ def in_console(block: Block, variables: dict[str, str]) -> None:
         called = inner.rstrip(")") if name.isidentifier() and inner else command.text
         if called.startswith("tunesmith "):
             code, out = tunesmith(called, variables)
-        elif shutil.which("curl") is None and called.startswith("curl"):
-            continue
+        elif block.mark == "until":
+            code, out = 0, shown_until(block.told, called, os.environ | variables)
         else:
             shell = subprocess.run(
                 ["bash", "-c", called], env=os.environ | variables, capture_output=True, text=True
@@ -152,6 +159,36 @@ def in_console(block: Block, variables: dict[str, str]) -> None:
         )
         if called != command.text:
             variables[name] = out.strip()
+
+
+def shown_until(awaited: str, command: str, environment: dict[str, str]) -> str:
+    """What a command shows up to the line that is awaited; then it is broken off, as its user would."""
+    with subprocess.Popen(
+        ["bash", "-c", f"exec {command}"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as shell:
+        assert shell.stdout is not None
+        shown = ""
+        late = threading.Timer(60, shell.kill)
+        late.start()
+        try:
+            for line in shell.stdout:
+                shown += line
+                if line.startswith(awaited):
+                    return shown
+        finally:
+            late.cancel()
+            shell.kill()
+    raise AssertionError(f"{command} never showed {awaited!r}: {shown}")
+
+
+def stand_in(folder: Path) -> Path:
+    """A folder with a `curl`, for a machine that has none."""
+    made = folder / "bin" / "curl"
+    made.parent.mkdir()
+    call = f'PYTHONPATH={ROOT} exec {sys.executable} -m tests.integration.docs.curl "$@"'
+    made.write_text(f"#!/bin/sh\n{call}\n")
+    made.chmod(0o755)
+    return made.parent
 
 
 def tunesmith(line: str, variables: dict[str, str]) -> tuple[int, str]:
@@ -167,9 +204,54 @@ def tunesmith(line: str, variables: dict[str, str]) -> tuple[int, str]:
 def test_every_block_that_is_not_run_says_why() -> None:
     for block in BLOCKS:
         if block.language in ("python", "console"):
-            assert block.is_run or block.told, block.where
+            assert block.is_run or block.mark == "file" or "tests/" in block.told, block.where
         for named in re.findall(r"tests/[\w./]*\w", block.told):
             assert (ROOT / named).exists(), f"{block.where}: there is no {named}"
+
+
+def test_what_a_block_says_is_done_elsewhere_is_done_there() -> None:
+    undone = [
+        f"{block.where}: {' '.join(words)} is not in {', '.join(map(str, named_in(block.told)))}"
+        for block in BLOCKS
+        if block.mark in ("not run", "tested")
+        for command in (commands_of(block) if block.language == "console" else ())
+        for words in called_in(command.text)
+        if not any(is_in(path.read_text(), words) for path in named_in(block.told))
+    ]
+    assert not undone, "\n".join(undone)
+
+
+def named_in(told: str) -> list[Path]:
+    """The files of tests that a remark names, those of a folder among them."""
+    named = [ROOT / name for name in re.findall(r"tests/[\w./]*\w", told)]
+    return [path for each in named for path in ([each] if each.is_file() else sorted(each.rglob("*.py")))]
+
+
+def called_in(line: str) -> Iterator[list[str]]:
+    """What a line calls: the words of a command down to its first option or value, a script, a make's aim."""
+    words = shlex.split(line, comments=True)
+    match [word.removeprefix(".venv/bin/") for word in words]:
+        case ["tunesmith" | "tunesmith-server" as name, *rest]:
+            command = COMMANDS[name]
+            path = []
+            for word in rest:
+                if (command := getattr(command, "commands", {}).get(word)) is None:
+                    break
+                path.append(word)
+            yield path
+        case ["python", script, *_]:
+            yield [Path(script).name]
+        case ["make", aim, *_]:
+            assert f"\n{aim}:" in (ROOT / "Makefile").read_text(), line
+        case ["export" | "curl", *_]:
+            return
+        case other:
+            yield other
+
+
+def is_in(source: str, words: list[str]) -> bool:
+    """Whether these words follow each other, in a call or in a line."""
+    return re.search(r"\b" + r"[\"', ]+".join(map(re.escape, words)) + r"\b", source) is not None
 
 
 def test_every_command_line_that_the_docs_have_is_one_that_there_is() -> None:
