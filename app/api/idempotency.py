@@ -134,11 +134,11 @@ async def before(request: Request[Any, Any, Any]) -> None:
     `idempotent=False`.
     """
     opt = request.route_handler.opt
-    if request.method != "POST" or opt["scope"] is None:
+    if request.method != "POST" or opt["scope"] is None or not opt.get("idempotent", True):
         return
     key = idempotency_key(request)
     form = (request.headers.get("content-type") or "").lower().startswith("multipart/form-data")
-    if key is not None and not form and opt.get("idempotent", True):
+    if key is not None and not form:
         await once(request, canonical(await whole_body(request)))
 
 

@@ -30,7 +30,7 @@ IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "description": "Of your own making. Sent again with it and the same body, a request is answered as "
-    "the first time, for 24 hours; with another body, 409.",
+    "the first time, for a day; with another body, 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 Shared = dict[tuple[int, tuple[Refusal, ...]], str]
