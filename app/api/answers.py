@@ -31,6 +31,11 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "location": {"description": "Path of what was made.", "schema": TEXT},
     "content-disposition": {"description": "`attachment`, with a name for the file.", "schema": TEXT},
+    "cache-control": {"description": "Of a stream: `no-store`.", "schema": TEXT},
+    "x-accel-buffering": {
+        "description": "Of a stream: `no`, so that a proxy hands each event on at once.",
+        "schema": TEXT,
+    },
     "retry-after": {"description": "Seconds to wait before it is sent again.", "schema": COUNT},
     "x-should-retry": {
         "description": "`false`: sent again as it is, it would be refused again, or might be done twice.",
@@ -41,6 +46,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 EVERYWHERE = ("x-request-id",)
 KEYED = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
+OF_STREAMS = ("cache-control", "x-accel-buffering")
 OF_REFUSALS = {
     401: ("www-authenticate",),
     405: ("allow",),
@@ -92,6 +98,7 @@ def accepted(status: int, handler: HTTPRouteHandler, what: str) -> dict[str, Any
     }.get(status, what)
     names = [*EVERYWHERE, *(KEYED if handler.opt["scope"] else ())]
     names += handler.opt.get("answer_headers", ())
+    names += OF_STREAMS if handler.opt.get("stream") else ()
     names += OF_REFUSALS[503][:1] if status == HTTPStatus.SERVICE_UNAVAILABLE else ()
     return {"description": description, "headers": referred(names)}
 
