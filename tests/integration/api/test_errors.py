@@ -103,7 +103,11 @@ ASKED_WRONGLY = [
     ("tunings.list?metadata[a]=b&metadata[a]=c", "invalid_value", "metadata[a] is there twice"),
     ("models?limit=5", "unknown_parameter", "this route takes none"),
     ("files?session=x", "unknown_parameter", "Known are: limit, after, order, purpose"),
-    ("tunings.list?status=bogus", "invalid_value", "status: value 'bogus' is none of pending, running, paused, succeeded"),
+    (
+        "tunings.list?status=bogus",
+        "invalid_value",
+        "status: value 'bogus' is none of pending, running, paused, succeeded",
+    ),
     ("tunings.list?limit=many", "invalid_value", "limit: expected an integer, got a string"),
     ("tunings.list?limit=0", "invalid_value", "limit: expected an integer >= 1"),
     ("fine_tuning/jobs?status=running", "unknown_parameter", "no query parameter 'status'"),
