@@ -33,10 +33,12 @@ def main(words: list[str]) -> int:
             headers.append(("content-type", "application/x-www-form-urlencoded"))
     method = asked.X or ("POST" if body else "GET")
     with httpx.stream(method, asked.url, headers=headers, timeout=None, **body) as answer:
+        if asked.f and answer.is_error:
+            return FAILED
         for text in answer.iter_text():
             sys.stdout.write(text)
             sys.stdout.flush()
-    return FAILED if asked.f and answer.is_error else 0
+    return 0
 
 
 def _field(given: str) -> tuple[str, Any]:
