@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.datasets.faults import RowFault, at, kind_of, shown
+from app.datasets.faults import RowFault, at, kind_of, shown, unused_fields
 from app.datasets.tools import (
     OLD_FIELDS,
     Calls,
@@ -31,6 +31,7 @@ ROLE_MISTAKES = {
     "function": "tool",
     "observation": "tool",
 }
+ROW_FIELDS = {"messages", "tools", "parallel_tool_calls", *OLD_FIELDS}
 PLAIN = {"role", "content"}
 WEIGHTS = (0, 1)
 MESSAGES = 'write "messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]'
@@ -40,6 +41,7 @@ def chat_faults(row: Mapping[str, Any]) -> Iterator[RowFault]:
     """Everything wrong with a row of `messages`, and `tools` if it has them."""
     yield from tools_faults(row.get("tools"), "/tools")
     yield from old_faults(row, "")
+    yield from unused_fields(row, "", ROW_FIELDS, "a conversation")
     messages = row["messages"]
     if not isinstance(messages, list) or not messages:
         said = f"'messages' is {kind_of(messages) if messages != [] else 'empty'}, not a list of messages"

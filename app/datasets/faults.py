@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
 
+MOST_FAULTS = 10_000
 LONGEST_SHOWN = 40
 LONGEST_STEP = 64
 
@@ -18,6 +21,27 @@ class RowFault(Struct, frozen=True):
     message: str
     fix: str = ""
     warning: bool = False
+
+
+def told(found: Iterable[RowFault]) -> list[RowFault]:
+    """The faults of one row, ten thousand of them at most; then it says that there are more."""
+    faults = list(islice(found, MOST_FAULTS + 1))
+    if len(faults) > MOST_FAULTS:
+        said = f"the row has more than {MOST_FAULTS:,} faults; the others are not told"
+        faults[-1] = RowFault("more_faults", "", said, "mend these and check again")
+    return faults
+
+
+def unused_fields(
+    found: Mapping[str, Any], pointer: str, used: Collection[str], read_as: str
+) -> Iterator[RowFault]:
+    """A warning for each field of an object that nothing uses, as it is read as something that has none."""
+    if all(key in used for key in found):
+        return
+    for key, value in found.items():
+        if key not in used and value is not None:
+            said = f"{shown(key)} is not used: this is read as {read_as}"
+            yield RowFault("unused_field", at(pointer, key), said, "remove it", warning=True)
 
 
 def at(pointer: str, key: str | int) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from app.datasets.chat import chat_faults, message_of, untrained_of
-from app.datasets.faults import RowFault, kind_of, shown_text
+from app.datasets.faults import RowFault, kind_of, shown_text, told, unused_fields
 from app.datasets.preference import is_pair, pair_faults, pair_of, sides_of
 from app.datasets.tools import tool_of
 
@@ -19,7 +18,6 @@ FORMATS: dict[str, tuple[Format, ...]] = {
     "supervised": ("chat", "prompt_completion", "text"),
     "dpo": ("preference",),
 }
-MOST_FAULTS = 10_000
 CHAT = 'write {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 
 
@@ -69,10 +67,7 @@ AnyRow = Row | Text | Pair
 def read_row(value: Any) -> tuple[AnyRow | None, Format | None, list[RowFault]]:
     """The row in a decoded line, none if it has a fault; its format; and all its faults and warnings."""
     form = detect(value) if isinstance(value, dict) else None
-    faults = list(islice(_faults(value, form), MOST_FAULTS + 1))
-    if len(faults) > MOST_FAULTS:
-        said = f"the row has more than {MOST_FAULTS:,} faults; the others are not told"
-        faults[-1] = RowFault("more_faults", "", said, "mend these and check again")
+    faults = told(_faults(value, form))
     if any(not fault.warning for fault in faults):
         return None, form, faults
     return _row(value, form), form, faults
@@ -117,8 +112,11 @@ def _faults(value: Any, form: Format | None) -> Iterator[RowFault]:
         yield from pair_faults(value)
     elif form == "prompt_completion":
         yield from _texts(value, "prompt", "completion")
+        yield from _weight_faults(value)
+        yield from unused_fields(value, "", {"prompt", "completion", "weight"}, "a prompt and its completion")
     elif form == "text":
         yield from _texts(value, "text")
+        yield from unused_fields(value, "", {"text"}, "plain text")
     else:
         keys = ", ".join(repr(key[:40]) for key in list(value)[:5]) or "no keys"
         said = f"the row has no 'messages' (it has {shown_text(keys, 80)})"
@@ -130,3 +128,11 @@ def _texts(value: dict[str, Any], *names: str) -> Iterator[RowFault]:
         if not isinstance(value.get(name), str) or not value[name].strip():
             said = f"{name} is missing, empty or not a string"
             yield RowFault("not_text", f"/{name}", said, f"make {name} a string that is not empty")
+
+
+def _weight_faults(value: dict[str, Any]) -> Iterator[RowFault]:
+    """A weight beside a completion, which promises what only a message's weight does."""
+    if value.get("weight") is not None:
+        said = "weight is not used: the completion is trained whatever it says"
+        fix = 'write the row as messages and give the answer "weight": 0, or remove it'
+        yield RowFault("unused_field", "/weight", said, fix, warning=True)

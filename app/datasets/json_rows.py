@@ -6,14 +6,16 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from itertools import chain, starmap
 from typing import Any
 
-from app.datasets.faults import RowFault, at, shown
+from app.datasets.faults import RowFault, at, shown, told
 
 DEEPEST = 100
 LONGEST_READ = 64 * 1024  # of a line that is no JSON, for a fix
 CLOSING = {"{": "}", "[": "]"}
-OUTSIDE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[][{}]')  # strings, and brackets outside of them
+# Strings, and brackets outside of them.
+OUTSIDE = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|$)|[\[\]{}]', re.DOTALL)
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -21,9 +23,11 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def decode(text: str) -> tuple[bool, Any, list[RowFault]]:
-    """Whether a line is JSON, what it says, and what is wrong with how it says so."""
-    faults: list[RowFault] = []
-    repeats = False
+    """Whether a line is JSON, what it says, and what is wrong with how it says so.
+
+    What is nested too deep is left out of what it says; a number that JSON does not have is there as a float.
+    """
+    repeats = odd = False
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal repeats
@@ -31,60 +35,61 @@ def decode(text: str) -> tuple[bool, Any, list[RowFault]]:
         repeats = repeats or len(made) != len(found)
         return made
 
+    def number(written: str) -> float:
+        nonlocal odd
+        read = float(written)
+        if math.isfinite(read):
+            return read
+        odd = True
+        return _Number(written)
+
+    def read(text: str) -> Any:
+        return json.loads(text, object_pairs_hook=pairs, parse_float=number, parse_constant=number)
+
+    deep = False
     try:
-        value = json.loads(text, object_pairs_hook=pairs, parse_float=_finite, parse_constant=_constant)
-        deep = text.count("{") + text.count("[") > DEEPEST and _too_deep(value)
-    except RecursionError:
-        return False, None, [_deep_fault()]
-    except _NotFiniteError as error:
-        return False, None, [_not_finite(text, error)]
+        try:
+            value = read(text)
+            deep = text.count("{") + text.count("[") > DEEPEST and _too_deep(value)
+        except RecursionError:
+            deep = True
+        if deep:
+            repeats = odd = False
+            text = _flattened(text)
+            value = read(text)
     except json.JSONDecodeError as error:
+        if deep:
+            return False, None, [_deep_fault("")]
         said = f"the line is not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
         return False, None, [RowFault("not_json", "", said, _fix(text))]
     except ValueError:  # an integer of thousands of digits
         said = "the line has a number that is too long"
         return False, None, [RowFault("not_json", "", said, "write it as a string")]
+    found: list[Iterator[RowFault]] = []
     if deep:
-        return False, None, [_deep_fault()]
+        found.append(_deep_faults(value))
+    if odd:
+        found.append(_not_finite(value, ""))
     if repeats:
-        written = json.loads(text, object_pairs_hook=_Pairs)
-        faults += (_repeat(*found) for found in _repeated(written, ""))
+        found.append(starmap(_repeat, _repeated(json.loads(text, object_pairs_hook=_Pairs), "")))
     if "\\u" in text:  # neither a NUL nor half of a surrogate pair can stand there otherwise
-        faults += _odd_letters(value, "")
-    return True, value, faults
+        found.append(_odd_letters(value, ""))
+    return True, value, told(chain.from_iterable(found))
 
 
-class _NotFiniteError(ValueError):
-    """A number that JSON does not have."""
+class _Number(float):
+    """A number that JSON does not have, and how it is written."""
+
+    def __init__(self, written: str) -> None:
+        self.written = written[:40]
 
 
-def _constant(name: str) -> Any:
-    raise _NotFiniteError(name)
-
-
-def _finite(written: str) -> float:
-    number = float(written)
-    if math.isinf(number):
-        raise _NotFiniteError(written[:40])
-    return number
-
-
-def _not_finite(text: str, error: _NotFiniteError) -> RowFault:
-    """The fault with its place, for which the line is read once more."""
-    try:
-        written = json.loads(text, object_pairs_hook=_Pairs)
-        pointer = next(_where_not_finite(written, ""), "")
-    except (ValueError, RecursionError):
-        pointer = ""
-    fix = "write a number, null, or a string"
-    return RowFault("not_finite", pointer, f"JSON has no number {error}", fix)
-
-
-def _where_not_finite(value: Any, pointer: str) -> Iterator[str]:
-    if isinstance(value, float) and not math.isfinite(value):
-        yield pointer
+def _not_finite(value: Any, pointer: str) -> Iterator[RowFault]:
+    if isinstance(value, _Number):
+        said = f"JSON has no number {value.written}"
+        yield RowFault("not_finite", pointer, said, "write a number, null, or a string")
     for key, inner in _inner(value):
-        yield from _where_not_finite(inner, at(pointer, key))
+        yield from _not_finite(inner, at(pointer, key))
 
 
 def _repeated(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
@@ -147,8 +152,38 @@ def _too_deep(value: Any) -> bool:
     return any(isinstance(one, (dict, list)) for one in level)
 
 
-def _deep_fault() -> RowFault:
-    return RowFault("too_deep", "", f"the JSON is nested more than {DEEPEST} deep", "flatten the row")
+def _brackets(text: str) -> Iterator[tuple[int, str]]:
+    """Where objects and lists begin and end. A string that does not end hides what is behind it."""
+    for found in OUTSIDE.finditer(text):
+        if found[0][0] != '"':
+            yield found.start(), found[0]
+
+
+def _flattened(text: str) -> str:
+    """The text with everything left out that stands in the first object or list that is too deep."""
+    kept, done, deep = [], 0, 0
+    for place, bracket in _brackets(text):
+        if bracket in "{[":
+            deep += 1
+            if deep == DEEPEST + 1:
+                kept.append(text[done : place + 1])
+                done = len(text)
+        else:
+            if deep == DEEPEST + 1:
+                done = place
+            deep -= 1
+    return "".join((*kept, text[done:]))
+
+
+def _deep_faults(value: Any) -> Iterator[RowFault]:
+    level = [("", value)]
+    for _ in range(DEEPEST):
+        level = [(at(place, step), inner) for place, one in level for step, inner in _inner(one)]
+    return (_deep_fault(place) for place, one in level if isinstance(one, (dict, list)))
+
+
+def _deep_fault(pointer: str) -> RowFault:
+    return RowFault("too_deep", pointer, f"the JSON is nested more than {DEEPEST} deep", "flatten the row")
 
 
 def _unclosed(text: str) -> str:

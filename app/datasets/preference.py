@@ -8,11 +8,14 @@ from typing import Any
 from msgspec import Struct
 
 from app.datasets.chat import message_of, messages_faults
-from app.datasets.faults import RowFault, kind_of
+from app.datasets.faults import RowFault, kind_of, unused_fields
 from app.datasets.tools import Calls, calls_of, tools_faults
 
 OURS = ("chosen", "rejected")
 OPENAIS = ("preferred_output", "non_preferred_output")
+OUR_FIELDS = {*OURS, "prompt", "tools"}
+OPENAIS_FIELDS = {*OPENAIS, "input"}
+INPUT_FIELDS = {"messages", "tools", "parallel_tool_calls"}
 
 Messages = tuple[dict[str, Any], ...]
 
@@ -36,32 +39,46 @@ class Pair(Struct, frozen=True):
 
 
 def is_pair(row: Mapping[str, Any]) -> bool:
-    """Whether a row's keys speak of a preference."""
-    return any(liked in row and disliked in row for liked, disliked in (OURS, OPENAIS))
+    """Whether a row's keys speak of a preference: two sides, or one and nothing else to be trained."""
+    if any(liked in row and disliked in row for liked, disliked in (OURS, OPENAIS)):
+        return True
+    return any(key in row for key in (*OURS, *OPENAIS)) and "completion" not in row and "text" not in row
+
+
+def _is_openais(row: Mapping[str, Any]) -> bool:
+    """Whether more of a pair is in OpenAI's form than in ours."""
+    return sum(key in row for key in OPENAIS) > sum(key in row for key in OURS)
 
 
 def pair_of(row: Mapping[str, Any]) -> Pair:
-    """The parts of a row that `is_pair`. A prompt that the sides repeat is taken off them."""
-    if all(key in row for key in OPENAIS):
+    """The parts of a row that `is_pair`; a side that it lacks is None.
+
+    A prompt that the sides repeat is taken off them.
+    """
+    openais = _is_openais(row)
+    chosen, rejected = (Part(row.get(key), f"/{key}") for key in (OPENAIS if openais else OURS))
+    if openais:
         asked = row.get("input")
         given = asked if isinstance(asked, dict) else {}
         prompt = Part(given.get("messages"), "/input/messages") if "messages" in given else None
         tools, place = given.get("tools"), "/input/tools"
-        chosen, rejected = (Part(row[key], f"/{key}") for key in OPENAIS)
     else:
         prompt = Part(row["prompt"], "/prompt") if row.get("prompt") is not None else None
         tools, place = row.get("tools"), "/tools"
-        chosen, rejected = (Part(row[key], f"/{key}") for key in OURS)
     if prompt is None:
         count = _shared(chosen.value, rejected.value)
         prompt = Part(chosen.value[:count], chosen.pointer) if count else None
     else:
         asking = _messages(prompt.value, "user")
         count = len(asking)
-        if not all(asking and _starts_with(side.value, asking) for side in (chosen, rejected)):
+        there = [side.value for side in (chosen, rejected) if side.value is not None]
+        if not all(asking and _starts_with(side, asking) for side in there):
             count = 0
     if count:
-        chosen, rejected = (Part(side.value[count:], side.pointer, count) for side in (chosen, rejected))
+        chosen, rejected = (
+            side if side.value is None else Part(side.value[count:], side.pointer, count)
+            for side in (chosen, rejected)
+        )
     return Pair(prompt, chosen, rejected, tools, place)
 
 
@@ -84,23 +101,41 @@ def pair_faults(row: Mapping[str, Any]) -> Iterator[RowFault]:
     pair = pair_of(row)
     yield from tools_faults(pair.tools, pair.tools_pointer)
     calls = calls_of(pair.tools)
-    sound = True
-    if pair.prompt is None:
+    sound, alone = True, pair.prompt is None and _is_alone(pair)
+    if pair.prompt is None and not alone:
         sound = False
-        where = "/input/messages" if "preferred_output" in row else "/prompt"
+        where = "/input/messages" if _is_openais(row) else "/prompt"
         said = "there is no prompt, and the two sides do not begin with one in common"
         yield RowFault("no_prompt", where, said, "write what was asked, as a text or as messages")
-    else:
+    elif pair.prompt is not None:
         for fault in _prompt_faults(pair.prompt, calls):
             sound = sound and fault.warning
             yield fault
-    for side in (pair.chosen, pair.rejected):
-        for fault in _side_faults(side, calls.copy()):
+    for side, better in ((pair.chosen, "better"), (pair.rejected, "worse")):
+        key = side.pointer.removeprefix("/")
+        if key not in row:
+            sound = False
+            said = f"{key} is missing: a pair has a better and a worse answer"
+            yield RowFault("not_text", side.pointer, said, f"write {key}, the {better} answer")
+            continue
+        for fault in _side_faults(side, calls.copy(), alone=alone):
             sound = sound and fault.warning
             yield fault
     if sound and _taken(pair.chosen, "assistant") == _taken(pair.rejected, "assistant"):
         said = "the two sides are equal: there is nothing to prefer"
         yield RowFault("equal_sides", pair.rejected.pointer, said, "write a worse answer, or remove the row")
+    openais = _is_openais(row)
+    yield from unused_fields(row, "", OPENAIS_FIELDS if openais else OUR_FIELDS, "a preference pair")
+    if openais and isinstance(row.get("input"), dict):
+        yield from unused_fields(row["input"], "/input", INPUT_FIELDS, "what was asked")
+
+
+def _is_alone(pair: Pair) -> bool:
+    """Whether there is only one side, which may well have the prompt in it."""
+    [side, *others] = [side.value for side in (pair.chosen, pair.rejected) if side.value is not None] or [
+        None
+    ]
+    return isinstance(side, list) and not others
 
 
 def _prompt_faults(prompt: Part, calls: Calls) -> Iterator[RowFault]:
@@ -113,12 +148,13 @@ def _prompt_faults(prompt: Part, calls: Calls) -> Iterator[RowFault]:
         yield RowFault("no_question", where, said, "end the prompt with a user message")
 
 
-def _side_faults(side: Part, calls: Calls) -> Iterator[RowFault]:
-    yield from _part_faults(side, calls, opening=False)
+def _side_faults(side: Part, calls: Calls, *, alone: bool) -> Iterator[RowFault]:
+    """What is wrong with a side; `alone` it may have the prompt in it."""
+    yield from _part_faults(side, calls, opening=alone)
     messages = side.value if isinstance(side.value, list) else []
     roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
     for number, role in enumerate(roles):
-        if role == "user":
+        if role == "user" and not alone:
             where = f"{side.pointer}/{side.first + number}/role"
             said = "a side of a pair has a user's message, which the prompt does not have"
             yield RowFault("bad_side", where, said, "put what is common to both sides into the prompt")

@@ -14,6 +14,7 @@ import pytest
 
 from app.datasets import sources
 from app.datasets.check import FAULTS_FILE, LONG_ROW, WARNINGS_FILE, Report, check
+from app.datasets.json_rows import decode
 from app.datasets.lines import LONGEST_LINE
 from app.datasets.spool import faults_of
 
@@ -54,7 +55,10 @@ def test_the_report_names_the_content_it_is_about() -> None:
 def test_every_faulty_line_is_told_by_its_number() -> None:
     lines = [ROW, b"{", b'{"messages": []}', numbered(2), b"[1]", b'{"a": NaN}']
     report = checked(b"\n".join(lines))
-    assert places(report) == [(2, "not_json"), (3, "no_messages"), (5, "not_an_object"), (6, "not_finite")]
+    assert places(report) == [
+        *((2, "not_json"), (3, "no_messages"), (5, "not_an_object")),
+        *((6, "not_finite"), (6, "no_messages")),
+    ]
     assert report.rows == 2
 
 
@@ -78,13 +82,14 @@ def test_every_faulty_line_is_told_by_its_number() -> None:
         (ROW.replace(b'"', b"'"), [(1, "not_json")]),
         (ROW + b",", [(1, "not_json")]),
         (b'{"messages": "a\x00b"}', [(1, "not_json")]),
-        (b"[" * 100_000 + b"]" * 100_000, [(1, "too_deep")]),
+        (b"[" * 100_000 + b"]" * 100_000, [(1, "too_deep"), (1, "not_an_object")]),
+        (b'{"text": "a", "b": ' + b"[" * 5_000, [(1, "too_deep")]),
         (ROW[:-1] + b', "a": ' + b"[" * 120 + b"]" * 120 + b"}", [(1, "too_deep")]),
         (b'{"text": "a"}\n' + ROW, [(2, "mixed_formats")]),
         (b'{"text": "a", "text": "b"}', [(1, "duplicate_key")]),
         (b'{"text": "a\\u0000b"}', [(1, "nul_character")]),
         (b'{"text": "a\\ud800b"}', [(1, "lone_surrogate")]),
-        (b'{"text": 1e999}', [(1, "not_finite")]),
+        (b'{"text": 1e999}', [(1, "not_finite"), (1, "not_text")]),
         (b'{"text": ' + b"9" * 5000 + b"}", [(1, "not_json")]),
     ],
 )
@@ -122,8 +127,28 @@ def test_what_json_leaves_open_is_told_by_its_place_and_with_the_rows_own_faults
         ("bad_role", "/messages/0/role"),
     ]
     assert (report.rows, report.format) == (0, "chat")
-    [fault] = checked(b'{"messages": [{"a": 1, "b": -Infinity}]}').faults
-    assert (fault.code, fault.pointer) == ("not_finite", "/messages/0/b")
+
+
+@pytest.mark.parametrize("depth", [120, 20_000])
+def test_a_line_with_no_number_or_too_deep_is_told_whole(depth: int) -> None:
+    deep = b"[" * depth + b'"\\"]", {"a": NaN}' + b"]" * depth
+    question = b'{"role": "human", "content": "a", "x": -Infinity, "x": 1e999}'
+    line = b'{"messages": [' + question + b'], "deep": {"b": ' + deep + b"}, " + b'"c": NaN}'
+    report = checked(line + b"\n" + ROW)
+    assert [(fault.code, fault.pointer) for fault in report.faults] == [
+        ("too_deep", "/deep/b" + "/0" * 98),
+        ("not_finite", "/messages/0/x"),
+        ("not_finite", "/c"),
+        ("duplicate_key", "/messages/0/x"),
+        ("bad_role", "/messages/0/role"),
+    ]
+    assert report.faults[1].message == "JSON has no number 1e999"
+    assert (report.rows, report.format) == (1, "chat")
+
+
+def test_a_line_that_is_all_faults_is_told_up_to_a_bound() -> None:
+    is_row, _, faults = decode('{"text": [' + "NaN," * 20_000 + "1]}")
+    assert (is_row, len(faults), faults[-1].code) == (True, 10_001, "more_faults")
 
 
 def test_a_line_without_end_is_told_and_the_next_one_is_read() -> None:

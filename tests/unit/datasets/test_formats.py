@@ -40,7 +40,12 @@ def test_prompt_and_completion_become_a_question_and_an_answer() -> None:
         ({"prompt": "a", "completion": "b"}, "prompt_completion"),
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference"),
         ({"input": {}, "preferred_output": [], "non_preferred_output": []}, "preference"),
+        ({"prompt": "a", "chosen": "b"}, "preference"),
+        ({"rejected": "b"}, "preference"),
+        ({"input": {}, "preferred_output": []}, "preference"),
+        ({"prompt": "a", "completion": "b", "chosen": "c"}, "prompt_completion"),
         ({"text": "a"}, "text"),
+        ({"text": "a", "rejected": True}, "text"),
         ({"instruction": "a"}, None),
     ],
 )
@@ -92,6 +97,38 @@ def test_a_format_is_known_by_its_keys(row: dict[str, Any], form: str | None) ->
 def test_each_fault_has_a_code_and_points_at_its_place(row: Any, expected: list[tuple[str, str]]) -> None:
     assert codes(row) == expected
     assert read_row(row)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("row", "places"),
+    [
+        (chat(QUESTION, ANSWER) | {"text": "a", "id": 7, "note": None}, ["/text", "/id"]),
+        (chat(QUESTION, ANSWER) | {"tools": None, "parallel_tool_calls": False}, []),
+        ({"prompt": "a", "completion": "b", "weight": 0, "label": True}, ["/weight", "/label"]),
+        ({"text": "a", "label": "b", "note": None}, ["/label"]),
+        ({"prompt": "a", "chosen": "b", "rejected": "c", "score": 0.5}, ["/score"]),
+        (
+            {
+                "input": {"messages": [QUESTION], "parallel_tool_calls": True, "a": 1},
+                "preferred_output": [ANSWER],
+                "non_preferred_output": "no",
+                "tools": [],
+            },
+            ["/tools", "/input/a"],
+        ),
+    ],
+)
+def test_a_rows_field_that_nothing_uses_is_a_warning(row: dict[str, Any], places: list[str]) -> None:
+    read, _, faults = read_row(row)
+    assert read is not None, faults
+    assert [fault.pointer for fault in faults] == places
+    assert {(fault.code, fault.warning) for fault in faults} <= {("unused_field", True)}
+
+
+def test_a_weight_beside_a_completion_is_told_where_it_would_count() -> None:
+    [fault] = read_row({"prompt": "a", "completion": "b", "weight": 0})[2]
+    assert "trained whatever it says" in fault.message
+    assert "as messages" in fault.fix
 
 
 def test_an_answer_with_the_weight_0_is_read_and_not_trained() -> None:

@@ -90,6 +90,16 @@ def test_both_sides_can_call_the_tools_of_the_prompt() -> None:
             },
             [("bad_role", "/chosen/1/role")],
         ),
+        ({"prompt": "a", "chosen": "b"}, [("not_text", "/rejected")]),
+        ({"prompt": "a", "rejected": " "}, [("not_text", "/chosen"), ("empty_content", "/rejected")]),
+        ({"prompt": [ASKED], "chosen": [ASKED, SEVEN]}, [("not_text", "/rejected")]),
+        ({"chosen": [ASKED, SEVEN]}, [("not_text", "/rejected")]),
+        ({"chosen": "b"}, [("no_prompt", "/prompt"), ("not_text", "/rejected")]),
+        ({"prompt": "a", "chosen": "b", "rejected": None}, [("not_text", "/rejected")]),
+        (
+            {"input": {"messages": [ASKED]}, "non_preferred_output": [MANY]},
+            [("not_text", "/preferred_output")],
+        ),
         ({"prompt": [ASKED, SEVEN], "chosen": "b", "rejected": "c"}, [("no_question", "/prompt/1/role")]),
         (
             {"prompt": [ASKED], "chosen": [SYSTEM, SEVEN], "rejected": "c"},
