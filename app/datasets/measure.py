@@ -16,54 +16,39 @@ import msgspec
 from msgspec import Struct
 
 from app.datasets.faults import RowFault
-from app.datasets.formats import Pair, Row, Text, read_row
+from app.datasets.formats import Row, Text
 from app.datasets.lines import Line, read_lines
+from app.datasets.reading import Finding, Part, read_line
 from app.datasets.sources import open_source
 from app.datasets.statistics import Lengths, Spread
-from app.datasets.tokenise import (
-    IGNORED,
-    SpecialTokenInText,
-    TemplateError,
-    Tokens,
-    labels_hash,
-    tokenise,
-)
+from app.datasets.tokenise import IGNORED, Tokens, labels_hash
 from app.datasets.tokenizer import ModelTokenizer, TokenizerError
 
 FINDINGS_KEPT = 100
 NO_LIMIT = 2**31 - 1
 LONGEST_CUT_SHOWN = 2_000
 
-Part = Literal["training_file", "validation_file"]
+FILES: dict[Part, str] = {"training_file": "the training file", "validation_file": "the validation file"}
 
 
 class Request(Struct, frozen=True, kw_only=True):
     """What to measure. `lines` of the training file are shown, or its `first` rows.
 
-    A file may be only the beginning of the one that is meant; then `whole` is false. After `seconds` no
-    further row is begun.
+    Of the files in `parts` there is only the beginning. After `seconds` no further row is begun. Of the
+    findings, `skipped` are counted only, then `kept` are told.
     """
 
     model_dir: str
     training_file: str
     validation_file: str | None = None
-    whole: bool = True
+    parts: tuple[Part, ...] = ()
     max_length: int
     train_on: Literal["assistant", "all"] = "assistant"
     seconds: float
     lines: tuple[int, ...] = ()
     first: int = 0
-
-
-class Finding(Struct, frozen=True):
-    """What is wrong with a row for this model, at its 1-based line. A warning stops nothing."""
-
-    param: Part
-    line: int
-    code: str
-    message: str
-    fix: str
-    warning: bool = False
+    skipped: int = 0
+    kept: int = FINDINGS_KEPT
 
 
 class Totals(Struct, frozen=True):
@@ -93,46 +78,57 @@ class Token(Struct, frozen=True):
     trained: bool
 
 
-class Shown(Struct, frozen=True):
-    """A row as it is trained on. `cut` tokens at its end are left out; they say `cut_text`.
+class ShownSide(Struct, frozen=True):
+    """A conversation or text as it is trained on; `cut` tokens at its end, which say `cut_text`, are not."""
 
-    Of a pair, `tokens` and what is cut are the better side's, `rejected` is the worse one.
-    """
-
-    line: int
     tokens: tuple[Token, ...]
-    rejected: tuple[Token, ...] | None = None
     cut: int = 0
     cut_trainable: int = 0
     cut_text: str = ""
-    fault: str | None = None
+
+
+class Shown(Struct, frozen=True):
+    """A row as it is trained on, and all that was found in it: a pair has a better side and a worse one.
+
+    It has none when it cannot be read.
+    """
+
+    line: int
+    sides: tuple[ShownSide, ...]
+    findings: tuple[Finding, ...]
 
 
 class Measure(Struct, frozen=True, kw_only=True):
-    """What was found. `findings` are the first hundred, `found` counts all of them by code.
+    """What was found. `findings` are those asked for, `found` counts all of them by code.
 
-    `labels_hash` is there when every row was measured and can be trained on; of a pair it takes the better
-    side, then the worse one.
+    `unseen` says in sentences what was not looked at, and is empty when everything was. `labels_hash` is
+    there when every row was measured and can be trained on; of a pair it takes the better side, then the
+    worse one.
     """
 
     training: Totals
     validation: Totals | None
-    complete: bool
+    unseen: tuple[str, ...]
     labels_hash: str | None
     findings: tuple[Finding, ...]
     found: dict[str, int]
     shown: tuple[Shown, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row was measured."""
+        return not self.unseen
 
 
 def measure(request: Request) -> Measure:
     """Measure what a request names. Raises `OSError`, `TokenizerError`."""
     measuring = _Measuring(request, ModelTokenizer(Path(request.model_dir)))
     hashed = labels_hash(measuring.rows())
-    usable = measuring.complete and not measuring.faults
+    usable = not measuring.unseen and not measuring.faults
     return Measure(
         training=measuring.counts["training_file"].totals(),
         validation=measuring.counts["validation_file"].totals() if request.validation_file else None,
-        complete=measuring.complete,
+        unseen=tuple(measuring.unseen),
         labels_hash=hashed if usable else None,
         findings=tuple(measuring.findings),
         found=measuring.found,
@@ -179,8 +175,8 @@ class _Measuring:
         self._request, self._tokenizer = request, tokenizer
         self._until = time.monotonic() + request.seconds
         self.counts: dict[Part, _Counts] = {"training_file": _Counts(), "validation_file": _Counts()}
-        self.complete = request.whole
-        self.faults = 0
+        self.unseen: list[str] = []
+        self.faults = self._count = 0
         self.findings: list[Finding] = []
         self.found: dict[str, int] = {}
         self.shown: list[Shown] = []
@@ -194,14 +190,23 @@ class _Measuring:
         for part, path in files:
             if path is None:
                 continue
+            last = 0
             with open_source(Path(path)) as source:
                 for line in read_lines(source):
                     if time.monotonic() > self._until and not self._still_to_show(part):
-                        self.complete = False
+                        self.unseen.append(
+                            f"the time of a request was up after {self._request.seconds:g} s: {FILES[part]} "
+                            f"was not looked at from line {line.number} on"
+                        )
                         break
+                    last = line.number
                     if sides := self._row(part, line):
                         self.counts[part].add(sides)
                         yield from sides
+                else:
+                    if part in self._request.parts:
+                        said = f"{FILES[part]} is too large: it was not looked at behind line {last}"
+                        self.unseen.append(said)
 
     def _still_to_show(self, part: Part) -> bool:
         """Whether no row was shown yet; the first ones are worth a little more time."""
@@ -209,81 +214,34 @@ class _Measuring:
 
     def _row(self, part: Part, line: Line) -> Sequence[Tokens]:
         """The tokens of a line's row, a pair's of both sides; what is wrong with it is kept."""
-        if line.fault is not None and (line.fault.warning or self._broken_off(line.fault)):
+        if line.fault is not None and (line.fault.warning or self._broken_off(part, line.fault)):
             return ()
-        row, _, faults = read_row(line.value) if line.fault is None else (None, None, [line.fault])
-        if row is None:
-            fault = next(fault for fault in faults if not fault.warning)
-            self._find(Finding(part, line.number, fault.code, fault.message, fault.fix))
-            self._show(part, line, fault=fault.message)
-            return ()
-        limit = self._request.max_length
-        both = row.sides() if isinstance(row, Pair) else (row,)
-        try:
-            sides = [tokenise(side, self._tokenizer, limit, self._request.train_on) for side in both]
-        except TemplateError as error:
-            fix = "put the messages into the order that the model's template wants, or leave the row out"
-            self._find(Finding(part, line.number, "template_error", str(error), fix))
-            self._show(part, line, fault=str(error))
-            return ()
-        except SpecialTokenInText as error:
-            fix = "remove it from the text, or write it in another way"
-            self._find(Finding(part, line.number, "special_token", str(error), fix))
-            self._show(part, line, fault=str(error))
-            return ()
-        whole = max(len(side.input_ids) + side.cut for side in sides)
-        if any(side.trainable == 0 for side in sides):
-            message = f"nothing is left to train on once the row is cut to max_length {limit}"
-            fix = f"raise max_length to {whole}, or shorten or remove the row"
-            self._find(Finding(part, line.number, "no_trainable_tokens", message, fix))
-        elif (cut := sum(side.cut for side in sides)) > 0:
-            learned = sum(side.cut_trainable for side in sides)
-            message = (
-                f"{cut} of {sum(len(side.input_ids) + side.cut for side in sides)} tokens are cut at "
-                f"max_length {limit}, {learned} of them to be learned"
-            )
-            fix = f"raise max_length to {whole}, or shorten the row"
-            self._find(Finding(part, line.number, "row_cut", message, fix, warning=True))
-        self._show(part, line, both, sides)
-        return sides
-
-    def _broken_off(self, fault: RowFault) -> bool:
-        """Whether a packed file only ends here because no more of it was copied."""
-        return not self._request.whole and fault.code == "gzip_truncated"
-
-    def _find(self, finding: Finding) -> None:
-        self.faults += not finding.warning
-        self.found[finding.code] = self.found.get(finding.code, 0) + 1
-        if len(self.findings) < FINDINGS_KEPT:
-            self.findings.append(finding)
-
-    def _show(
-        self,
-        part: Part,
-        line: Line,
-        rows: Sequence[Row | Text] = (),
-        sides: Sequence[Tokens] = (),
-        fault: str | None = None,
-    ) -> None:
         asked = self._request
+        found = read_line(part, line, self._tokenizer, asked.max_length, asked.train_on)
+        for finding in found.findings:
+            self.faults += not finding.warning
+            self.found[finding.code] = self.found.get(finding.code, 0) + 1
+            if asked.skipped <= self._count < asked.skipped + asked.kept:
+                self.findings.append(finding)
+            self._count += 1
         wanted = line.number in asked.lines if asked.lines else len(self.shown) < asked.first
-        if part != "training_file" or not wanted:
-            return
-        if not sides:
-            self.shown.append(Shown(line.number, (), fault=fault))
-            return
-        pieces = [self._pieces(row) for row in rows]
-        told = [
-            tuple(
-                Token(id, text, label != IGNORED)
-                for (id, text), label in zip(each[: len(side.labels)], side.labels, strict=True)
-            )
-            for each, side in zip(pieces, sides, strict=True)
-        ]
-        first, kept = sides[0], len(sides[0].labels)
-        cut = "".join(text for _, text in pieces[0][kept : kept + first.cut])[:LONGEST_CUT_SHOWN]
-        rejected = told[1] if len(told) > 1 else None
-        self.shown.append(Shown(line.number, told[0], rejected, first.cut, first.cut_trainable, cut))
+        if part == "training_file" and wanted:
+            sides = tuple(self._shown(*side) for side in zip(found.rows, found.tokens, strict=False))
+            self.shown.append(Shown(line.number, sides, tuple(found.findings)))
+        return found.tokens
+
+    def _broken_off(self, part: Part, fault: RowFault) -> bool:
+        """Whether a packed file only ends here because no more of it was copied."""
+        return part in self._request.parts and fault.code == "gzip_truncated"
+
+    def _shown(self, row: Row | Text, side: Tokens) -> ShownSide:
+        pieces, kept = self._pieces(row), len(side.labels)
+        tokens = (
+            Token(id, text, label != IGNORED)
+            for (id, text), label in zip(pieces[:kept], side.labels, strict=True)
+        )
+        cut = "".join(text for _, text in pieces[kept : kept + side.cut])[:LONGEST_CUT_SHOWN]
+        return ShownSide(tuple(tokens), side.cut, side.cut_trainable, cut)
 
     def _pieces(self, row: Row | Text) -> list[tuple[int, str]]:
         """Every token of a row with its text, the one that ends a plain text too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import jinja2
@@ -45,12 +45,32 @@ class Tokens(Struct, frozen=True):
         return _trained(self.labels)
 
 
+class Place(Struct, frozen=True):
+    """A field of a row's message, by its number; without one, `tools`, `text`, or all of the `messages`."""
+
+    field: str
+    message: int | None = None
+
+    def __str__(self) -> str:
+        return f"/{self.field}" if self.message is None else f"/messages/{self.message}/{self.field}"
+
+
+MESSAGES, TOOLS, TEXT = Place("messages"), Place("tools"), Place("text")
+
+
 class TemplateError(Exception):
     """The model's chat template cannot say which tokens of this conversation are the assistant's."""
+
+    def __init__(self, message: str, place: Place = MESSAGES) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class SpecialTokenInText(Exception):
     """A message holds the text of one of the model's special tokens and would be read as that token."""
+
+    def __init__(self, place: Place, token: str) -> None:
+        super().__init__(f"{place} holds {token}, which the model reads as a special token")
 
 
 def tokenise(
@@ -59,15 +79,29 @@ def tokenise(
     max_length: int,
     train_on: Literal["assistant", "all"] = "assistant",
 ) -> Tokens:
+    """The tokens of a row that has no special tokens in its texts. Raises what `tokens_of` does.
+
+    Raises `SpecialTokenInText` as well.
+    """
+    for place, token in special_tokens(row, tokenizer):
+        raise SpecialTokenInText(place, token)
+    return tokens_of(row, tokenizer, max_length, train_on)
+
+
+def tokens_of(
+    row: Row | Text,
+    tokenizer: Tokenizer,
+    max_length: int,
+    train_on: Literal["assistant", "all"] = "assistant",
+) -> Tokens:
     """A row by the tokenizer's chat template, or a text as it is; its first `max_length` tokens.
 
     Conversations are built up turn by turn: what the template writes from the prompt for an answer to that
-    answer's end-of-turn token is the answer. Raises `TemplateError`, `SpecialTokenInText`.
+    answer's end-of-turn token is the answer. Raises `TemplateError`.
     """
     if isinstance(row, Text):
         return _text_tokens(row, tokenizer, max_length)
     messages, tools = list(row.messages), list(row.tools)
-    _refuse_special_tokens(row, tokenizer)
     if tools or any("tool_calls" in message for message in messages):
         _refuse_lost_tools(messages, tools, tokenizer)
     input_ids: list[int] = []
@@ -78,10 +112,12 @@ def tokenise(
         before = _ids(tokenizer, messages[:number], tools, prompt=True)
         after = _ids(tokenizer, messages[: number + 1], tools, prompt=False)
         if after[: len(before)] != before or before[: len(input_ids)] != input_ids:
-            raise TemplateError("the model's chat template changes earlier turns when a later one is added")
+            said = "the model's chat template changes earlier turns when a later one is added"
+            raise TemplateError(said, Place("content", number))
         answer = after[len(before) :]
         if tokenizer.eos_token_id not in answer:
-            raise TemplateError("the model's chat template does not end an answer with the end-of-turn token")
+            said = "the model's chat template does not end an answer with the end-of-turn token"
+            raise TemplateError(said, Place("content", number))
         # The template may write on behind the end-of-turn token; that is not the assistant's to learn.
         trained = len(answer) - answer[::-1].index(tokenizer.eos_token_id)
         if number in row.untrained:
@@ -99,9 +135,6 @@ def tokenise(
 
 def _text_tokens(row: Text, tokenizer: Tokenizer, max_length: int) -> Tokens:
     """Every token of a text, and the one that ends it; the first is only read, for nothing foretells it."""
-    for token in tokenizer.all_special_tokens:
-        if token in row.text:
-            raise SpecialTokenInText(f"/text holds {token}, which the model reads as a special token")
     input_ids = list(tokenizer.encode(row.text, add_special_tokens=True))
     if input_ids[-1:] != [tokenizer.eos_token_id]:
         input_ids.append(tokenizer.eos_token_id)
@@ -130,19 +163,25 @@ def _trained(labels: Sequence[int]) -> int:
     return sum(label != IGNORED for label in labels)
 
 
-def _refuse_special_tokens(row: Row, tokenizer: Tokenizer) -> None:
-    for number, message in enumerate(row.messages):
-        called = msgspec.json.encode(message["tool_calls"]).decode() if "tool_calls" in message else ""
+def special_tokens(row: Row | Text, tokenizer: Tokenizer) -> Iterator[tuple[Place, str]]:
+    """Every place whose text holds a special token, and which: it would be read as that token."""
+    for place, text in _texts(row):
         for token in tokenizer.all_special_tokens:
-            for name, text in (("content", message["content"]), ("tool_calls", called)):
-                if token in text:
-                    raise SpecialTokenInText(
-                        f"/messages/{number}/{name} holds {token}, which the model reads as a special token"
-                    )
-    declared = msgspec.json.encode(row.tools).decode() if row.tools else ""
-    for token in tokenizer.all_special_tokens:
-        if token in declared:
-            raise SpecialTokenInText(f"/tools holds {token}, which the model reads as a special token")
+            if token in text:
+                yield place, token
+
+
+def _texts(row: Row | Text) -> Iterator[tuple[Place, str]]:
+    """Everything of a row that the model reads, by its place."""
+    if isinstance(row, Text):
+        yield TEXT, row.text
+        return
+    for number, message in enumerate(row.messages):
+        yield Place("content", number), message["content"]
+        if "tool_calls" in message:
+            yield Place("tool_calls", number), msgspec.json.encode(message["tool_calls"]).decode()
+    if row.tools:
+        yield TOOLS, msgspec.json.encode(row.tools).decode()
 
 
 def _refuse_lost_tools(
@@ -151,10 +190,12 @@ def _refuse_lost_tools(
     """A template that leaves tools out, without a word, would train on half of the row."""
     whole = _ids(tokenizer, messages, tools, prompt=False)
     if tools and whole == _ids(tokenizer, messages, [], prompt=False):
-        raise TemplateError("the model's chat template has no place for `tools`")
+        raise TemplateError("the model's chat template has no place for `tools`", TOOLS)
     silent = [{key: message[key] for key in message if key != "tool_calls"} for message in messages]
     if silent != messages and whole == _ids(tokenizer, silent, tools, prompt=False):
-        raise TemplateError("the model's chat template has no place for `tool_calls`")
+        calling = next(number for number, message in enumerate(messages) if "tool_calls" in message)
+        said = "the model's chat template has no place for `tool_calls`"
+        raise TemplateError(said, Place("tool_calls", calling))
 
 
 def _ids(
