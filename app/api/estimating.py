@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from statistics import median
-
-import msgspec
 from msgspec.structs import asdict, replace
 
+from app.api.findings import Looked
 from app.api.fleet import Fleet
 from app.api.measuring import entry_of
 from app.api.schemas.estimates import (
@@ -14,39 +12,21 @@ from app.api.schemas.estimates import (
     SlotFit,
     StepCounts,
     Suggestion,
-    TimeEstimate,
-    TokenCounts,
     TuningEstimate,
     counts_view,
     finding_views,
 )
 from app.api.session import Session
+from app.api.speed import time_of
 from app.catalogue.fitting import smallest_change
 from app.catalogue.memory import estimate
-from app.datasets.measure import Measure
 from app.domain.hyperparameters import steps_per_epoch
 from app.domain.tunings import CreateTuning
-from app.log.metrics import Step
-
-# Of the account's newest tunings and of all that run, those on the same model.
-OBSERVED = """
-SELECT p.last_step FROM (
-    SELECT id FROM (
-        SELECT id, model FROM tunings WHERE account_id = $1 ORDER BY created_at DESC, id DESC LIMIT 100
-    ) AS newest WHERE model = $2
-    UNION
-    SELECT id FROM tunings
-    WHERE status IN ('pending', 'running', 'paused') AND status = 'running' AND model = $2
-) AS t JOIN tuning_progress p ON p.tuning_id = t.id
-WHERE p.last_step IS NOT NULL ORDER BY p.updated_at DESC LIMIT 20
-"""
-EVALUATION_COST = 1 / 3  # of a training step: no backward pass
 
 
-async def estimated(
-    session: Session, fleet: Fleet, command: CreateTuning, measure: Measure
-) -> TuningEstimate:
+async def estimated(session: Session, fleet: Fleet, command: CreateTuning, looked: Looked) -> TuningEstimate:
     """The estimate for a tuning that was not created, whose files were measured."""
+    measure = looked.measure
     hyper, entry = command.hyperparameters, entry_of(command)
     training_rows, validation = command.training_file.rows, command.validation_file
     training = counts_view(measure.training, None if measure.complete else training_rows)
@@ -83,6 +63,7 @@ async def estimated(
         method=command.method,
         hyperparameters=hyper,
         complete=measure.complete,
+        unseen=measure.unseen,
         rows_measured=measure.training.rows + (measure.validation.rows if measure.validation else 0),
         training=training,
         validation=checked,
@@ -93,9 +74,10 @@ async def estimated(
         fits=any(slot.fits for slot in slots) if slots else None,
         workers=slots,
         suggestion=suggestion,
-        time=await _time(session, command, total, checked, steps),
-        findings=finding_views(measure),
+        time=await time_of(session, command, _kinds(fleet, needed.total), total, checked, steps),
+        findings=finding_views(measure.findings),
         finding_counts=measure.found,
+        has_more=looked.has_more,
     )
 
 
@@ -116,22 +98,8 @@ def _slots(fleet: Fleet, needed: int) -> list[SlotFit]:
     ]
 
 
-async def _time(
-    session: Session, command: CreateTuning, tokens: int, validation: TokenCounts | None, steps: StepCounts
-) -> TimeEstimate:
-    found = await session.service.pool.fetch(OBSERVED, session.caller.account_id, command.model.id)
-    speeds = [msgspec.json.decode(row["last_step"], type=Step).tokens_per_second for row in found]
-    speeds = [speed for speed in speeds if speed > 0]
-    if not speeds:
-        reason = f"no tuning of {command.model.id} was seen at work yet, so its speed here is not known"
-        return TimeEstimate(seconds=None, tokens_per_second=None, reason=reason)
-    speed = median(speeds)
-    every = command.hyperparameters.eval_every
-    evaluations = command.hyperparameters.epochs + (steps.total // every if every else 0)
-    work = tokens + (validation.tokens * evaluations * EVALUATION_COST if validation else 0)
-    tunings = "1 tuning" if len(speeds) == 1 else f"{len(speeds)} tunings"
-    return TimeEstimate(
-        seconds=round(work / speed),
-        tokens_per_second=round(speed, 2),
-        reason=f"the median speed of {tunings} of {command.model.id} on this installation",
-    )
+def _kinds(fleet: Fleet, needed: int) -> set[str]:
+    """The kinds of device on which it may run: of those with room for it, or of all when none has."""
+    devices = [slot.device for beat in fleet.living() if not beat.draining for slot in beat.slots]
+    roomy = {device.kind for device in devices if device.memory >= needed}
+    return roomy or {device.kind for device in devices}

@@ -16,7 +16,8 @@ from app.api.errors import ApiError, unavailable
 from app.api.service import Service
 from app.catalogue.catalogue import CATALOGUE, Entry
 from app.catalogue.packaged import ModelError, ensure_model
-from app.datasets.measure import Measure, Request
+from app.datasets.measure import FINDINGS_KEPT, Measure, Request
+from app.datasets.reading import Part
 from app.datasets.sources import GZIP
 from app.domain.tunings import CreateTuning, FileRef
 from app.storage.store import ObjectMissing
@@ -31,16 +32,15 @@ logger = structlog.get_logger("api")
 
 
 class Asked(Struct, frozen=True):
-    """Which rows of the training file to show: these lines, or the first ones."""
+    """Which rows of the training file to show: these lines, or the first ones; which findings to tell."""
 
     lines: tuple[int, ...] = ()
     first: int = 0
+    skipped: int = 0
+    kept: int = FINDINGS_KEPT
 
 
-NOTHING_SHOWN = Asked()
-
-
-async def measured(service: Service, command: CreateTuning, asked: Asked = NOTHING_SHOWN) -> Measure:
+async def measured(service: Service, command: CreateTuning, asked: Asked) -> Measure:
     """The files of a tuning as its model would read them. Raises `ApiError`."""
     folder = await _model_dir(service, entry_of(command))
     try:
@@ -80,21 +80,26 @@ async def _measured(
     service: Service, command: CreateTuning, asked: Asked, model: Path, folder: Path
 ) -> Measure:
     training = folder / "training.jsonl"
-    whole = await _copied(service, command.training_file, training, "training_file")
+    parts: list[Part] = []
+    if not await _copied(service, command.training_file, training, "training_file"):
+        parts.append("training_file")
     validation = folder / "validation.jsonl" if command.validation_file else None
-    if command.validation_file and validation:
-        whole &= await _copied(service, command.validation_file, validation, "validation_file")
+    checked = command.validation_file
+    if checked and validation and not await _copied(service, checked, validation, "validation_file"):
+        parts.append("validation_file")
     hyper = command.hyperparameters
     request = Request(
         model_dir=str(model),
         training_file=str(training),
         validation_file=str(validation) if validation else None,
-        whole=whole,
+        parts=tuple(parts),
         max_length=hyper.max_length,
         train_on=hyper.train_on,
         seconds=MEASURED_WITHIN,
         lines=asked.lines,
         first=asked.first,
+        skipped=asked.skipped,
+        kept=asked.kept,
     )
     try:
         ended = await ran(

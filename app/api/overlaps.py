@@ -8,14 +8,13 @@ from pathlib import Path
 
 import msgspec
 import structlog
-from msgspec.structs import replace
 
 from app.api.children import ran
 from app.api.errors import invalid, unavailable
 from app.api.schemas.errors import RequestFault
 from app.api.shared import Shared
-from app.datasets.measure import Finding, Measure
 from app.datasets.overlap import Overlap
+from app.datasets.reading import Finding
 from app.domain.tunings import FileRef
 from app.storage.keys import digests_key
 from app.storage.store import ObjectMissing, Store
@@ -24,7 +23,9 @@ TURN_WITHIN = 10.0
 WAITED_SECONDS = 10.0
 COUNTED_WITHIN = 900.0
 LARGE_ROWS = 2_000_000
-MOST_KNOWN = 10_000
+MOST_KNOWN = 1_000
+LINES_NAMED = 10
+OVERLAP = "validation_overlap"
 
 logger = structlog.get_logger("api")
 
@@ -109,26 +110,31 @@ def overlap_told(found: Overlap | None) -> RequestFault | None:
     """What is to be said of an overlap; none when there is none."""
     if found is None or not found.rows:
         return None
-    shown = ", ".join(map(str, found.lines))
-    more = ", …" if found.rows > len(found.lines) else ""
+    shown = ", ".join(map(str, found.lines[:LINES_NAMED]))
+    more = ", …" if found.rows > LINES_NAMED else ""
     many = "all" if is_total(found) else f"{found.rows} of"
     message = (
         f"{many} {found.validation_rows} rows of the validation file are in the training file as well "
         f"(lines {shown}{more}): their loss says nothing about rows that were not trained on; remove them"
     )
-    return RequestFault("validation_file", message, "validation_overlap")
+    return RequestFault("validation_file", message, OVERLAP)
 
 
-def noted(measure: Measure, found: Overlap | None) -> Measure:
-    """A measure that tells of the overlap as well, first of all."""
-    told = overlap_told(found)
-    if told is None or found is None:
-        return measure
-    fix = "remove these rows from one of the two files"
-    finding = Finding("validation_file", found.lines[0], told.code, told.message, fix, warning=True)
-    return replace(
-        measure, findings=(finding, *measure.findings), found=measure.found | {told.code: found.rows}
+def overlap_findings(found: Overlap | None) -> list[Finding]:
+    """A finding for each line of the validation file that is in the training file, up to a thousand."""
+    if found is None:
+        return []
+    fix = "remove the row from one of the two files"
+    said = (
+        "the row is in the training file as well: its loss says nothing about rows that were not trained on"
     )
+    lines = [said] * len(found.lines)
+    if lines and found.rows > len(lines):
+        lines[-1] = f"{said}; the lines of {found.rows - len(lines)} more such rows are not told"
+    return [
+        Finding("validation_file", line, OVERLAP, message, fix, warning=True)
+        for line, message in zip(found.lines, lines, strict=True)
+    ]
 
 
 def is_total(found: Overlap | None) -> bool:

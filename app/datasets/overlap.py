@@ -27,13 +27,13 @@ from app.datasets.formats import AnyRow
 MAGIC = b"TSROWS1\n"
 NUMBER = 8
 AT_A_TIME = 65_536
-LINES_TOLD = 10
+LINES_TOLD = 1_000
 
 _encoder = msgspec.json.Encoder()
 
 
 class Overlap(Struct, frozen=True):
-    """How many of a validation file's rows are in the training file as well; the first ten lines of them."""
+    """How many of a validation file's rows are in the training file as well; a thousand lines of them."""
 
     rows: int
     validation_rows: int

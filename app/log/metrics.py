@@ -14,7 +14,10 @@ PHASE = "tunesmith.tuning.phase.v1"
 
 
 class Step(Struct, frozen=True):
-    """One optimizer step. Loss in nats per token, memory in bytes, `epoch` a fraction, times in seconds."""
+    """One optimizer step. Loss in nats per token, memory in bytes, `epoch` a fraction, times in seconds.
+
+    `device` is the kind that it was taken on, empty where an older worker did not tell.
+    """
 
     attempt: int
     step: int
@@ -29,6 +32,7 @@ class Step(Struct, frozen=True):
     total_epochs: int
     memory_peak: int
     eval_loss: float | None = None
+    device: str = ""
 
 
 class Phase(Struct, frozen=True):

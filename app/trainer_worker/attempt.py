@@ -166,6 +166,7 @@ class _Conversation:
             total_steps=frame.total_steps,
             total_epochs=self._tuning.hyperparameters.epochs,
             memory_peak=frame.memory_peak,
+            device=self._child.ready.device if self._child.ready is not None else "",
         )
 
     async def _stored(self, adapter: Path, results: Path) -> tuple[ResultFile, ...]:

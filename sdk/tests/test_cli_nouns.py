@@ -164,6 +164,32 @@ def test_a_preview_marks_what_is_learned_and_what_is_cut(
     assert server.asked[0].json["lines"] == [3, 4]
 
 
+def test_a_preview_of_a_pair_shows_both_sides_and_of_a_line_only_its_own_findings(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = WARNING | {"line": 9, "message": "of another row"}
+    row = PREVIEWED["rows"][0] | {
+        "rejected": [{"id": 4, "text": "It is 3", "trained": True}],
+        "cut": None,
+        "rejected_cut": {"tokens": 2, "trainable_tokens": 2, "text": " or so"},
+        "findings": [WARNING | {"line": 3, "pointer": "/rejected"}],
+    }
+    unseen = ["the training file was not looked at from line 99 on"]
+    whole = PREVIEWED | {"rows": [row], "findings": [*row["findings"], other], "unseen": unseen}
+    server.on(PREVIEW, Answer(whole))
+    preview = ["tunings", "preview", "-m", "m", "-t", "file-1"]
+    assert run([*preview, "--line", "3"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("line 3, the better answer", "line 3, the worse answer", "⟦It is 3⟧ or so ✂ 2 tokens"):
+        assert words in shown
+    assert "/rejected" in shown
+    assert "of another row" not in shown
+    assert run(preview) == 0
+    shown = capsys.readouterr().out
+    assert "of another row" in shown
+    assert unseen[0] in shown
+
+
 def test_a_file_is_checked_by_path_and_as_a_model_reads_it(
     server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -183,6 +209,82 @@ def test_a_file_is_checked_by_path_and_as_a_model_reads_it(
     assert json.loads(capsys.readouterr().out) == check | {"estimate": ESTIMATED}
     server.on(ESTIMATE, Answer(ESTIMATED | {"findings": [WARNING | {"warning": False}]}))
     assert run(["files", "check", "file-1", "-m", "m"]) == ExitCode.FILE_FAULTY
+    assert "method" not in server.asked[-1].json
+
+
+def test_pairs_are_checked_as_the_method_for_pairs_reads_them_and_all_that_is_found_is_told(
+    server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.on("GET /v1/files/file-1", Answer(example.file()))
+    check = {"id": "file-1", "status": "processed", "format": "preference", "faults": [], "fault_count": 0}
+    server.on("GET /v1/files/file-1/check", Answer(check))
+    pages = [
+        ESTIMATED
+        | {"findings": [WARNING | {"line": line, "pointer": "/chosen"} for line in lines], "has_more": more}
+        for lines, more in ((range(1, 31), True), (range(31, 51), False))
+    ]
+    server.on(ESTIMATE, *map(Answer, pages))
+    command = ["files", "check", "file-1", "-m", "m"]
+    assert run([*command, "--max-length", "64"]) == 0
+    asked = [each.json for each in server.asked if each.method == "POST"]
+    assert [each["method"] for each in asked] == ["dpo", "dpo"]
+    assert asked[0]["hyperparameters"] == {"max_length": 64}
+    assert (asked[0].get("findings_after"), asked[1]["findings_after"]) == (None, 30)
+    assert capsys.readouterr().out.count("/chosen") == 50
+
+    refusal = {"error": {"type": "invalid_request_error", "message": "no such model", "param": "model"}}
+    server.on(ESTIMATE, Answer(refusal, 400))
+    assert run([*command, "--method", "supervised"]) != 0
+    shown = capsys.readouterr()
+    assert "No faults." in shown.out
+    assert "no such model" in shown.err
+    assert server.asked[-1].json["method"] == "supervised"
+    assert run([*command, "--json"]) != 0
+    assert json.loads(capsys.readouterr().out) == check
+    assert run(["files", "check", "file-1", "--method", "dpo"]) == ExitCode.USAGE
+
+
+def test_a_copy_that_was_only_looked_at_is_told_how_to_remove(
+    server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(ROWS)
+    server.on("POST /v1/files", Answer(example.file(), 201))
+    server.on(ESTIMATE, Answer(ESTIMATED))
+    server.on(CREATE, Answer(example.job(), 201))
+    assert run(["tunings", "estimate", "-m", "m", "-t", str(path)]) == 0
+    assert "remove it with: tunesmith files delete file-1" in capsys.readouterr().err
+    assert run(["tunings", "create", "-m", "m", "-t", str(path)]) == 0
+    assert "files delete" not in capsys.readouterr().err
+
+
+def test_a_wait_for_a_rate_limit_is_told_with_its_length(
+    server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limited = {"error": {"type": "rate_limit_error", "message": "10 creates in any minute are allowed"}}
+    server.on(CREATE, Answer(limited, 429, {"retry-after": "0.2"}), Answer(example.job(), 201))
+    assert run(["tunings", "create", "-m", "m", "-t", "file-1"]) == 0
+    shown = capsys.readouterr()
+    assert "10 creates in any minute are allowed: trying again in 1 s" in shown.err
+    assert shown.out == "job-1\n"
+
+
+def test_what_needs_force_can_be_forced_and_a_job_is_shown_as_it_was(
+    server: ScriptedServer, example: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.on("DELETE /v1/keys.revoke/key-1", Answer({"id": "key-1", "status": "revoked"}))
+    server.on("POST /v1/accounts.suspend/acct-1", Answer({"id": "acct-1", "suspended": True}))
+    server.on("GET /v1/tunings.get/job-1", Answer(example.job()))
+    for words, query in (
+        ("keys revoke key-1", {}),
+        ("keys revoke key-1 --force", {"force": "true"}),
+        ("accounts suspend acct-1", {}),
+        ("accounts suspend acct-1 --force", {"force": "true"}),
+        ("tunings get job-1 --as-of 2026-01-01T00:00:00Z", {"as_of": "2026-01-01T00:00:00Z"}),
+        ("tunings get job-1 --as-of-version 2", {"as_of_version": "2"}),
+    ):
+        assert run(words.split()) == 0, capsys.readouterr().err
+        assert server.asked[-1].query == query
 
 
 def test_a_large_upload_that_breaks_off_says_how_to_go_on(

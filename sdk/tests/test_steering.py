@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -48,6 +49,15 @@ def test_an_estimate_asks_as_a_create_does_and_is_typed_through_and_through(
     assert server.asked[0].headers["idempotency-key"]
 
 
+def test_a_job_is_read_as_it_was(face: Face, server: ScriptedServer, example: Any) -> None:
+    server.on("GET /v1/tunings.get/job-1", Answer(example.job()))
+    then = datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=1)))
+    job = face.call(lambda client: client.tunings.get("job-1", as_of=then))
+    assert (job.object, server.asked[-1].query) == ("tuning.job", {"as_of": "2026-01-02T02:00:00+00:00"})
+    face.call(lambda client: client.tunings.get("job-1", as_of=1_700_000_000, as_of_version=2))
+    assert server.asked[-1].query == {"as_of": "1700000000", "as_of_version": "2"}
+
+
 def test_a_preview_shows_tokens_and_its_hash_holds_a_job_to_them(
     face: Face, server: ScriptedServer, example: Any
 ) -> None:
@@ -55,12 +65,17 @@ def test_a_preview_shows_tokens_and_its_hash_holds_a_job_to_them(
         "line": 2,
         "tokens": [{"id": 5, "text": "yes", "trained": True}],
         "cut": {"tokens": 7, "text": "…"},
+        "rejected": [{"id": 6, "text": "no", "trained": True}],
+        "rejected_cut": {"tokens": 8, "text": "…"},
+        "findings": [{"line": 2, "pointer": "/chosen", "code": "row_cut", "warning": True}],
     }
     server.on("POST /v1/tunings.preview", Answer({"model": "m", "preview_hash": "ab", "rows": [row]}))
     server.on("POST /v1/tunings.create", Answer(example.job(preview_hash="ab"), 201))
     found = face.call(lambda client: client.tunings.preview("m", "file-1", lines=[2], first=1))
     assert (found.rows[0].tokens[0].text, found.rows[0].tokens[0].trained) == ("yes", True)
     assert (found.rows[0].cut.tokens, found.rows[0].fault) == (7, None)
+    assert (found.rows[0].rejected[0].text, found.rows[0].rejected_cut.tokens) == ("no", 8)
+    assert found.rows[0].findings[0].pointer == "/chosen"
     assert server.asked[0].json["lines"] == [2]
     job = face.call(lambda client: client.tunings.create("m", "file-1", preview_hash=found.preview_hash))
     assert (job.preview_hash, job.warm_start, job.rerun_of) == ("ab", None, None)

@@ -62,6 +62,8 @@ class TuningFailure(Resource):
 class StepMetric(Resource):
     """One optimizer step: `loss` in nats per token, `epoch` a fraction, `tokens` trained so far.
 
+    `memory_peak` is in bytes; the run has `total_steps` in `total_epochs`.
+
     `eval_loss` is set where the step was evaluated, once that is done.
     """
 
@@ -74,6 +76,9 @@ class StepMetric(Resource):
     tokens: int | None
     tokens_per_second: float | None
     seconds_left: float | None
+    total_steps: int | None
+    total_epochs: int | None
+    memory_peak: int | None
     attempt: int | None
     created_at: int | None
 

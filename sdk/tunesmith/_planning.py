@@ -9,10 +9,14 @@ from tunesmith._resource import Nested, Resource
 
 
 class RowFinding(Resource):
-    """What is wrong with a row for this model; a `warning` does not keep it from being trained on."""
+    """What is wrong with a row for this model, at `pointer` of its line.
+
+    A `warning` does not keep it from being trained on.
+    """
 
     param: str | None
     line: int | None
+    pointer: str | None
     code: str | None
     message: str | None
     fix: str | None
@@ -83,9 +87,10 @@ class Suggestion(Resource):
 
 
 class TimeEstimate(Resource):
-    """How long training takes; `seconds` is None when no speed was observed, and `reason` says why."""
+    """How long training takes on `device`; without an observed speed both are None, and `reason` says why."""
 
     seconds: int | None
+    device: str | None
     tokens_per_second: float | None
     reason: str | None
 
@@ -93,13 +98,17 @@ class TimeEstimate(Resource):
 
 
 class TuningEstimate(Resource):
-    """What a tuning would need; counts are extrapolated when not every row could be measured in time."""
+    """What a tuning would need; counts are extrapolated when not every row could be measured in time.
+
+    `unseen` says what was not looked at, `has_more` that there are findings behind those of this page.
+    """
 
     object: str
     model: str
     method: str | None
     hyperparameters: dict[str, Any]
     complete: bool | None
+    unseen: list[str] | None
     rows_measured: int | None
     training: TokenCounts | None
     validation: TokenCounts | None
@@ -113,6 +122,7 @@ class TuningEstimate(Resource):
     time: TimeEstimate | None
     findings: list[RowFinding] | None
     finding_counts: dict[str, int] | None
+    has_more: bool | None
 
     _nested: ClassVar[Nested] = {
         "training": TokenCounts,
@@ -148,14 +158,26 @@ class CutEnd(Resource):
 
 
 class PreviewRow(Resource):
-    """A row as the model reads it; `fault` says why it cannot be read."""
+    """A row as the model reads it; `fault` says why it cannot be read.
+
+    Of a pair, `tokens` and `cut` are the better answer's, `rejected` and `rejected_cut` the worse one's.
+    """
 
     line: int | None
     tokens: list[PreviewToken]
+    rejected: list[PreviewToken] | None
     cut: CutEnd | None
+    rejected_cut: CutEnd | None
     fault: str | None
+    findings: list[RowFinding] | None
 
-    _nested: ClassVar[Nested] = {"tokens": PreviewToken, "cut": CutEnd}
+    _nested: ClassVar[Nested] = {
+        "tokens": PreviewToken,
+        "rejected": PreviewToken,
+        "cut": CutEnd,
+        "rejected_cut": CutEnd,
+        "findings": RowFinding,
+    }
     _shown = ("line",)
 
 
@@ -169,10 +191,12 @@ class TuningPreview(Resource):
     preview_hash: str | None
     reason: str | None
     complete: bool | None
+    unseen: list[str] | None
     rows_measured: int | None
     rows: list[PreviewRow]
     findings: list[RowFinding] | None
     finding_counts: dict[str, int] | None
+    has_more: bool | None
 
     _nested: ClassVar[Nested] = {"rows": PreviewRow, "findings": RowFinding}
     _shown = ("model", "preview_hash")

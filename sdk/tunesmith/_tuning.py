@@ -36,6 +36,11 @@ class TuningFields:
         return str(self._data["id"])
 
     @property
+    def object(self) -> str:
+        """What it is: `tuning.job`."""
+        return str(self._data.get("object") or "tuning.job")
+
+    @property
     def status(self) -> str:
         """`pending`, `running`, `paused`, `succeeded`, `failed` or `cancelled`; see `JobStatus`."""
         return str(self._data["status"])

@@ -43,6 +43,7 @@ class Upload(Resource):
     expires_at: int | None
     filename: str
     purpose: str
+    mime_type: str | None
     status: str
     file: File | None
     parts: list[UploadPart] | None

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from app.api.schemas.tunings import TuningRequest
-from app.datasets.measure import Measure, Token, Totals
+from app.datasets.measure import FINDINGS_KEPT, Measure, Shown, ShownSide, Totals
+from app.datasets.reading import Finding
 from app.datasets.statistics import Lengths
 from app.domain.hyperparameters import Hyperparameters
 from app.domain.tunings import Method
@@ -16,7 +18,18 @@ from app.domain.tunings import Method
 LineNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
-class PreviewRequest(TuningRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EstimateRequest(TuningRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tuning to look at before it is created, and which of the findings in its rows to tell."""
+
+    findings_limit: Annotated[
+        int, Meta(ge=0, le=10_000, description="How many findings to tell at most.")
+    ] = FINDINGS_KEPT
+    findings_after: Annotated[
+        int, Meta(ge=0, le=2**31 - 1, description="Tell those behind the first so many; all are counted.")
+    ] = 0
+
+
+class PreviewRequest(EstimateRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A tuning to look at before it is created, and which rows of its training file to show."""
 
     lines: Annotated[
@@ -33,10 +46,27 @@ class RowFinding(Struct, frozen=True, kw_only=True):
         Literal["training_file", "validation_file"], Meta(description="Which of the files the row is in.")
     ]
     line: Annotated[int, Meta(description="From 1.")]
+    pointer: Annotated[str, Meta(description="JSON pointer to the place in the line; empty for all of it.")]
     code: Annotated[str, Meta(description="Stable; for programs.")]
     message: Annotated[str, Meta(description="What is wrong.")]
     fix: Annotated[str, Meta(description="What to do about it.")]
     warning: Annotated[bool, Meta(description="Whether the row can be trained on all the same.")]
+
+
+Findings = Annotated[
+    list[RowFinding],
+    Meta(
+        description="Those asked for: first rows of the validation file that are trained on, a thousand at "
+        "most, then by line."
+    ),
+]
+Unseen = Annotated[
+    tuple[str, ...],
+    Meta(
+        description="What was not looked at, in sentences; empty when everything was. The trainer looks at "
+        "all rows before its first step."
+    ),
+]
 
 
 class TokenCounts(Struct, frozen=True, kw_only=True):
@@ -96,6 +126,9 @@ class TimeEstimate(Struct, frozen=True, kw_only=True):
     """How long training will take, without waiting, loading and saving."""
 
     seconds: Annotated[int | None, Meta(description="Null when no speed was observed.")]
+    device: Annotated[
+        str | None, Meta(description="The kind of device, such as `cuda`, whose speed that is; else null.")
+    ]
     tokens_per_second: Annotated[
         float | None, Meta(description="The speed that was observed; null when none was.")
     ]
@@ -112,6 +145,7 @@ class TuningEstimate(Struct, frozen=True, kw_only=True):
     complete: Annotated[
         bool, Meta(description="Whether every row was measured; else counts are extrapolated.")
     ]
+    unseen: Unseen
     rows_measured: Annotated[int, Meta(description="Rows of both files that can be trained on.")]
     training: Annotated[TokenCounts, Meta(description="One pass over the training file.")]
     validation: Annotated[TokenCounts | None, Meta(description="One pass over the validation file.")]
@@ -125,8 +159,9 @@ class TuningEstimate(Struct, frozen=True, kw_only=True):
         Suggestion | None, Meta(description="When it fits nowhere, and there is something that would.")
     ]
     time: Annotated[TimeEstimate, Meta(description="How long it trains.")]
-    findings: Annotated[list[RowFinding], Meta(description="The first hundred.")]
+    findings: Findings
     finding_counts: Annotated[dict[str, int], Meta(description="How many there are, by code.")]
+    has_more: Annotated[bool, Meta(description="Whether there are findings behind these: `findings_after`.")]
 
 
 class PreviewToken(Struct, frozen=True):
@@ -156,8 +191,14 @@ class PreviewRow(Struct, frozen=True, kw_only=True):
     rejected: Annotated[
         list[PreviewToken] | None, Meta(description="Of a pair, the worse answer's; else null.")
     ]
-    cut: Annotated[CutEnd | None, Meta(description="Null when all of it fits.")]
+    cut: Annotated[
+        CutEnd | None, Meta(description="Of a pair, the better answer's end. Null when all of it fits.")
+    ]
+    rejected_cut: Annotated[
+        CutEnd | None, Meta(description="Of a pair, the worse answer's end. Null when all of it fits.")
+    ]
     fault: Annotated[str | None, Meta(description="Why it cannot be read; then there are no tokens.")]
+    findings: Annotated[list[RowFinding], Meta(description="Everything that is wrong with this row.")]
 
 
 class TuningPreview(Struct, frozen=True, kw_only=True):
@@ -176,25 +217,17 @@ class TuningPreview(Struct, frozen=True, kw_only=True):
     ]
     reason: Annotated[str | None, Meta(description="Why there is no preview_hash.")]
     complete: Annotated[bool, Meta(description="Whether every row was measured.")]
+    unseen: Unseen
     rows_measured: Annotated[int, Meta(description="Rows of both files that can be trained on.")]
     rows: Annotated[list[PreviewRow], Meta(description="The rows that were asked for, in their order.")]
-    findings: Annotated[list[RowFinding], Meta(description="The first hundred.")]
+    findings: Findings
     finding_counts: Annotated[dict[str, int], Meta(description="How many there are, by code.")]
+    has_more: Annotated[bool, Meta(description="Whether there are findings behind these: `findings_after`.")]
 
 
-def finding_views(measure: Measure) -> list[RowFinding]:
+def finding_views(findings: Sequence[Finding]) -> list[RowFinding]:
     """What is wrong with rows."""
-    return [
-        RowFinding(
-            param=one.param,
-            line=one.line,
-            code=one.code,
-            message=one.message,
-            fix=one.fix,
-            warning=one.warning,
-        )
-        for one in measure.findings
-    ]
+    return [RowFinding(**asdict(finding)) for finding in findings]
 
 
 def counts_view(totals: Totals, rows: int | None) -> TokenCounts:
@@ -214,19 +247,28 @@ def counts_view(totals: Totals, rows: int | None) -> TokenCounts:
 
 def preview_rows(measure: Measure) -> list[PreviewRow]:
     """The rows that were asked for, in the order of their lines."""
-    return [
-        PreviewRow(
-            line=row.line,
-            tokens=_token_views(row.tokens),
-            rejected=_token_views(row.rejected) if row.rejected is not None else None,
-            cut=CutEnd(tokens=row.cut, trainable_tokens=row.cut_trainable, text=row.cut_text)
-            if row.cut
-            else None,
-            fault=row.fault,
-        )
-        for row in measure.shown
-    ]
+    return [_preview_row(row) for row in measure.shown]
 
 
-def _token_views(tokens: Sequence[Token]) -> list[PreviewToken]:
-    return [PreviewToken(token.id, token.text, token.trained) for token in tokens]
+def _preview_row(row: Shown) -> PreviewRow:
+    better, worse = (*row.sides, None, None)[:2]
+    faults = [finding.message for finding in row.findings if not finding.warning]
+    return PreviewRow(
+        line=row.line,
+        tokens=_token_views(better) if better else [],
+        rejected=_token_views(worse) if worse else None,
+        cut=_cut_end(better),
+        rejected_cut=_cut_end(worse),
+        fault=faults[0] if faults and not row.sides else None,
+        findings=finding_views(row.findings),
+    )
+
+
+def _token_views(side: ShownSide) -> list[PreviewToken]:
+    return [PreviewToken(token.id, token.text, token.trained) for token in side.tokens]
+
+
+def _cut_end(side: ShownSide | None) -> CutEnd | None:
+    if side is None or not side.cut:
+        return None
+    return CutEnd(tokens=side.cut, trainable_tokens=side.cut_trainable, text=side.cut_text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 from tunesmith._accounts import Account, Limits
 from tunesmith._async._page import AsyncPage, paged
@@ -72,9 +73,22 @@ class AsyncAccountResource:
         call = post(path_to("/v1/accounts.update", account_id), body, idempotency_key)
         return Account(await self._transport.json(call))
 
-    async def suspend(self, account_id: str, *, idempotency_key: str | None = None) -> Account:
-        """Refuse all of its requests from now on; running jobs finish, waiting ones wait."""
+    async def suspend(
+        self, account_id: str, *, force: bool = False, idempotency_key: str | None = None
+    ) -> Account:
+        """Refuse all of its requests from now on; running jobs finish, waiting ones wait.
+
+        Args:
+            account_id: The account.
+            force: Suspend it even when it has the installation's last admin key.
+            idempotency_key: For a call of which you do not know whether it took.
+
+        Raises:
+            ConflictError: It has the last admin key, and `force` was not given.
+        """
         call = post(path_to("/v1/accounts.suspend", account_id), key=idempotency_key)
+        if force:
+            call = replace(call, params={"force": "true"})
         return Account(await self._transport.json(call))
 
     async def reinstate(self, account_id: str, *, idempotency_key: str | None = None) -> Account:

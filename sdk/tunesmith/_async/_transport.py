@@ -132,7 +132,8 @@ class AsyncTransport:
             if wait is None:
                 raise error
             attempt += 1
-            logger.info("retry %d/%d after %.2f s: %s", attempt, self.rules.attempts, wait, error)
+            told = {"wait": wait, "error": error}
+            logger.info("retry %d/%d after %.2f s: %s", attempt, self.rules.attempts, wait, error, extra=told)
             await self.sleep(wait)
 
     async def _sent(self, call: Call) -> httpx.Response:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -108,14 +109,33 @@ class AsyncTuningResource:
         *,
         validation_file: str | None = None,
         method: str | None = None,
+        findings_limit: int | None = None,
+        findings_after: int | None = None,
         **more: Any,
     ) -> TuningEstimate:
         """What a job would need, and what is wrong with its rows for this model; nothing is created.
 
-        The arguments are those of `create`, and so are the errors.
+        The other arguments are those of `create`, and so are the errors.
+
+        Args:
+            model: Id of a model.
+            training_file: Id of a processed file.
+            hyperparameters: What to set; the service chooses the rest.
+            validation_file: Id of another file.
+            method: `supervised` or `dpo`.
+            findings_limit: How many findings to tell; 100 otherwise, at most 10,000.
+            findings_after: Tell those behind the first so many, while `has_more` says that there are some.
+            more: Further fields of the request.
         """
         body = tuning_request(
-            model, training_file, hyperparameters, validation_file=validation_file, method=method, **more
+            model,
+            training_file,
+            hyperparameters,
+            validation_file=validation_file,
+            method=method,
+            findings_limit=findings_limit,
+            findings_after=findings_after,
+            **more,
         )
         return TuningEstimate(await self._transport.json(post("/v1/tunings.estimate", body)))
 
@@ -129,6 +149,8 @@ class AsyncTuningResource:
         method: str | None = None,
         first: int | None = None,
         lines: Sequence[int] | None = None,
+        findings_limit: int | None = None,
+        findings_after: int | None = None,
         **more: Any,
     ) -> TuningPreview:
         """What a job would be trained on, token by token, and the hash that holds it to that.
@@ -143,6 +165,8 @@ class AsyncTuningResource:
             method: `supervised` or `dpo`.
             first: How many rows to show from the beginning; 3 otherwise, at most 20.
             lines: The rows to show instead, by their lines from 1; at most 20.
+            findings_limit: How many findings to tell; 100 otherwise, at most 10,000.
+            findings_after: Tell those behind the first so many, while `has_more` says that there are some.
             more: Further fields of the request.
         """
         body = tuning_request(
@@ -153,13 +177,29 @@ class AsyncTuningResource:
             method=method,
             first=first,
             lines=list(lines) if lines is not None else None,
+            findings_limit=findings_limit,
+            findings_after=findings_after,
             **more,
         )
         return TuningPreview(await self._transport.json(post("/v1/tunings.preview", body)))
 
-    async def get(self, job_id: str) -> AsyncTuningJob:
-        """One job. Raises `NotFoundError` when there is none of this id."""
-        return self._job(await self._transport.json(Call("GET", path_to("/v1/tunings.get", job_id))))
+    async def get(
+        self, job_id: str, *, as_of: int | str | datetime | None = None, as_of_version: int | None = None
+    ) -> AsyncTuningJob:
+        """One job, as it is or as it was.
+
+        Args:
+            job_id: The job.
+            as_of: As it was at this time: a `datetime`, Unix seconds, or RFC 3339.
+            as_of_version: As it was after its event of this version.
+
+        Raises:
+            NotFoundError: There is no job of this id, or there was none then.
+        """
+        at = as_of.astimezone(timezone.utc).isoformat() if isinstance(as_of, datetime) else as_of
+        params = without_none(as_of=at, as_of_version=as_of_version)
+        call = Call("GET", path_to("/v1/tunings.get", job_id), params=params)
+        return self._job(await self._transport.json(call))
 
     async def list(
         self,

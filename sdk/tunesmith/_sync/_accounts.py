@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from tunesmith._accounts import Account, Limits
 from tunesmith._call import Call, path_to, post, without_none
@@ -72,9 +73,20 @@ class AccountResource:
         call = post(path_to("/v1/accounts.update", account_id), body, idempotency_key)
         return Account(self._transport.json(call))
 
-    def suspend(self, account_id: str, *, idempotency_key: str | None = None) -> Account:
-        """Refuse all of its requests from now on; running jobs finish, waiting ones wait."""
+    def suspend(self, account_id: str, *, force: bool = False, idempotency_key: str | None = None) -> Account:
+        """Refuse all of its requests from now on; running jobs finish, waiting ones wait.
+
+        Args:
+            account_id: The account.
+            force: Suspend it even when it has the installation's last admin key.
+            idempotency_key: For a call of which you do not know whether it took.
+
+        Raises:
+            ConflictError: It has the last admin key, and `force` was not given.
+        """
         call = post(path_to("/v1/accounts.suspend", account_id), key=idempotency_key)
+        if force:
+            call = replace(call, params={"force": "true"})
         return Account(self._transport.json(call))
 
     def reinstate(self, account_id: str, *, idempotency_key: str | None = None) -> Account:

@@ -73,6 +73,17 @@ class KeyResource:
         call = post(path_to("/v1/keys.rotate", key_id), body, idempotency_key)
         return ApiKey(self._transport.json(call))
 
-    def revoke(self, key_id: str) -> ApiKey:
-        """End a key, everywhere and within a second. Raises `NotFoundError`."""
-        return ApiKey(self._transport.json(Call("DELETE", path_to("/v1/keys.revoke", key_id))))
+    def revoke(self, key_id: str, *, force: bool = False) -> ApiKey:
+        """End a key, everywhere and within a second.
+
+        Args:
+            key_id: The key.
+            force: End it even when it is the installation's last admin key.
+
+        Raises:
+            ConflictError: It is the last admin key, and `force` was not given.
+            NotFoundError: There is no key of this id.
+        """
+        params = {"force": "true"} if force else {}
+        call = Call("DELETE", path_to("/v1/keys.revoke", key_id), params=params)
+        return ApiKey(self._transport.json(call))

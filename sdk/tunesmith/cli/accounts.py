@@ -103,13 +103,20 @@ def update(
 
 
 @app.command("suspend")
-def suspend(context: typer.Context, account: AccountId, json: Json = False) -> None:
+def suspend(
+    context: typer.Context,
+    account: AccountId,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even when it has the installation's last admin key.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Refuse all that an account asks for; running jobs finish, waiting ones wait.
 
     Example: `tunesmith accounts suspend acct-abc`
     """
     with connect(context) as client:
-        suspended = client.accounts.suspend(account)
+        suspended = client.accounts.suspend(account, force=force)
     print_json(suspended.to_dict()) if json else say(f"{suspended.id} is suspended")
 
 

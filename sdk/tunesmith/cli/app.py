@@ -14,7 +14,16 @@ from tunesmith._settings import DEFAULT_TIMEOUT
 from tunesmith.cli import accounts, audit, files, keys, models, tunings, webhooks
 from tunesmith.cli.exit_codes import MEANINGS, ExitCode, code_of
 from tunesmith.cli.login import login, logout
-from tunesmith.cli.session import Json, Options, complain, complain_in_json, connect, out, print_json
+from tunesmith.cli.session import (
+    Json,
+    Options,
+    complain,
+    complain_in_json,
+    connect,
+    out,
+    print_json,
+    tell_waits,
+)
 from tunesmith.cli.show import fields
 
 EXIT_CODES = "\n".join(["Exit codes:", "", *(f"* {code.value}: {words}" for code, words in MEANINGS.items())])
@@ -89,6 +98,7 @@ def health(context: typer.Context, json: Json = False) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit code. An error is one line on stderr, with `--json` one of JSON."""
     command = typer.main.get_command(app)
+    tell_waits()
 
     def failed(code: int, type: str, message: str, more: Mapping[str, Any] | None = None) -> int:
         if "--json" in arguments:

@@ -9,10 +9,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from tunesmith import APIConnectionError, File, FileCheck, ServerError, TimeoutError, TuningClient
+from tunesmith import (
+    APIConnectionError,
+    File,
+    FileCheck,
+    ServerError,
+    TimeoutError,
+    TuningClient,
+    TuningEstimate,
+)
 from tunesmith._uploads import LARGEST_IN_ONE_PIECE
 from tunesmith.cli import ids, show, show_planning
 from tunesmith.cli.exit_codes import ExitCode
+from tunesmith.cli.findings import A_PAGE, faulty, whole
 from tunesmith.cli.session import Json, connect, out, print_json, say
 
 FAULTS_A_PAGE = 1000
@@ -153,6 +162,16 @@ def check(
             "--model", "-m", help="Look at every row as this model reads it, too.", show_default=False
         ),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="supervised or dpo; with --model, by the file's format otherwise.", show_default=False
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(help="Where the model's rows are cut, in tokens; with --model.", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show every fault of a file, with line and fix, and its statistics; exit code 7 when it has faults.
@@ -161,6 +180,8 @@ def check(
 
     Example: `tunesmith files check train.jsonl --model smollm2-135m-instruct`
     """
+    if model is None and (method is not None or max_length is not None):
+        raise typer.BadParameter("--method and --max-length go with --model")
     with connect(context) as client:
         path = Path(file).expanduser()
         if path.exists():
@@ -169,17 +190,43 @@ def check(
         client.files.wait_until_processed(file)
         found = _whole_check(client, file)
         sound = found.status != "error"
-        estimate = client.tunings.estimate(model, file) if model is not None and sound else None
-    if json:
-        print_json(found.to_dict() | ({"estimate": estimate.to_dict()} if estimate else {}))
-    else:
-        show.check(out(), found)
-        if estimate is not None:
-            show_planning.measured(out(), estimate)
-        elif model is not None:
-            say(f"rows are read as {model} does once these faults are mended")
-    if not sound or any(not finding.warning for finding in (estimate and estimate.findings) or []):
+        if not json:
+            show.check(out(), found)
+        estimate = None
+        if model is not None and sound:
+            try:
+                estimate = _estimate(client, model, found, method, max_length)
+            finally:  # whatever comes of the estimate, the check is told
+                if json and estimate is None:
+                    print_json(found.to_dict())
+    if json and estimate is not None:
+        print_json(found.to_dict() | {"estimate": estimate.to_dict()})
+    elif json and not (model is not None and sound):
+        print_json(found.to_dict())
+    elif estimate is not None:
+        show_planning.measured(out(), estimate)
+    elif model is not None and not json:
+        say(f"rows are read as {model} does once these faults are mended")
+    if not sound or (estimate is not None and faulty(estimate.findings)):
         raise typer.Exit(ExitCode.FILE_FAULTY)
+
+
+def _estimate(
+    client: TuningClient, model: str, found: FileCheck, method: str | None, max_length: int | None
+) -> TuningEstimate:
+    """A file as a model reads it, by the method that trains on such files."""
+    if method is None and found.format == "preference":
+        method = "dpo"
+    return whole(
+        lambda after: client.tunings.estimate(
+            model,
+            found.id,
+            {"max_length": max_length} if max_length is not None else None,
+            method=method,
+            findings_limit=A_PAGE,
+            findings_after=after,
+        )
+    )
 
 
 def _whole_check(client: TuningClient, file: str) -> FileCheck:

@@ -77,13 +77,20 @@ def rotate(
 
 
 @app.command("revoke")
-def revoke(context: typer.Context, key: KeyId, json: Json = False) -> None:
+def revoke(
+    context: typer.Context,
+    key: KeyId,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even when it is the installation's last admin key.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """End a key, everywhere and within a second.
 
     Example: `tunesmith keys revoke key-abc`
     """
     with connect(context) as client:
-        revoked = client.keys.revoke(key)
+        revoked = client.keys.revoke(key, force=force)
     if json:
         print_json(revoked.to_dict())
     else:

@@ -11,6 +11,7 @@ from tunesmith import TuningClient
 from tunesmith.cli import show_planning
 from tunesmith.cli.exit_codes import ExitCode
 from tunesmith.cli.files import upload_shown
+from tunesmith.cli.findings import A_PAGE, faulty, whole
 from tunesmith.cli.options import Method, Model, TrainingFile, ValidationFile, with_hyperparameters
 from tunesmith.cli.pairs import pairs_of
 from tunesmith.cli.session import Json, connect, out, print_json, say
@@ -93,18 +94,23 @@ def estimate(
     Example: `tunesmith tunings estimate -m smollm2-135m-instruct -t train.jsonl --rank 8`
     """
     with connect(context) as client:
-        found = client.tunings.estimate(
-            model,
-            file_id(client, training_file),
-            hyperparameters,
-            validation_file=file_id(client, validation_file) if validation_file else None,
-            method=method,
+        files = _files(client, training_file, validation_file)
+        found = whole(
+            lambda after: client.tunings.estimate(
+                model,
+                files[0],
+                hyperparameters,
+                validation_file=files[1],
+                method=method,
+                findings_limit=A_PAGE,
+                findings_after=after,
+            )
         )
     if json:
         print_json(found.to_dict())
     else:
         show_planning.estimate(out(), found)
-    if any(not finding.warning for finding in found.findings or []):
+    if faulty(found.findings):
         raise typer.Exit(ExitCode.FILE_FAULTY)
 
 
@@ -135,24 +141,36 @@ def preview(
     Example: `tunesmith tunings preview -m smollm2-135m-instruct -t train.jsonl --line 7`
     """
     with connect(context) as client:
-        found = client.tunings.preview(
-            model,
-            file_id(client, training_file),
-            hyperparameters,
-            validation_file=file_id(client, validation_file) if validation_file else None,
-            method=method,
-            first=first,
-            lines=lines or None,
+        files = _files(client, training_file, validation_file)
+        found = whole(
+            lambda after: client.tunings.preview(
+                model,
+                files[0],
+                hyperparameters,
+                validation_file=files[1],
+                method=method,
+                first=first,
+                lines=lines or None,
+                findings_limit=A_PAGE,
+                findings_after=after,
+            )
         )
     if json:
         print_json(found.to_dict())
     else:
-        show_planning.preview(out(), found)
-    if any(not finding.warning for finding in found.findings or []):
+        show_planning.preview(out(), found, only_rows=bool(lines))
+    if faulty(found.findings):
         raise typer.Exit(ExitCode.FILE_FAULTY)
 
 
-def file_id(client: TuningClient, given: str) -> str:
+def _files(client: TuningClient, training: str, validation: str | None) -> tuple[str, str | None]:
+    """The ids of files that are only looked at; of a copy that was made it is told how to remove it."""
+    how = "was uploaded as {id}; remove it with: tunesmith files delete {id}"
+    first = file_id(client, training, how)
+    return first, file_id(client, validation, how) if validation else None
+
+
+def file_id(client: TuningClient, given: str, how: str = "is {id}") -> str:
     """The id given, or that of the file at the path given, once it is uploaded and without fault."""
     path = Path(given).expanduser()
     if not path.exists():
@@ -164,5 +182,5 @@ def file_id(client: TuningClient, given: str) -> str:
         say(f"{path} cannot be tuned on: {file.status_details}")
         say(f"see every fault with: tunesmith files check {file.id}")
         raise typer.Exit(ExitCode.FILE_FAULTY)
-    say(f"{path} is {file.id}")
+    say(f"{path} {how.format(id=file.id)}")
     return file.id

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -12,10 +14,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tunesmith import AuthenticationError, TuningClient
+from tunesmith import AuthenticationError, RateLimitError, TuningClient
 from tunesmith.cli.config import Login, login_path, read_login
 
 WIDTH_OF_A_PIPE = 240
+WORTH_TELLING = 5.0
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Limit = Annotated[int, typer.Option(help="How many at most.", min=1)]
@@ -44,7 +47,9 @@ def client_of(options: Options) -> TuningClient:
     if key is None and not os.environ.get("TUNESMITH_API_KEY") and _same_service(url, stored):
         key = stored.api_key
     if key is None and not os.environ.get("TUNESMITH_API_KEY"):
-        raise AuthenticationError("no API key: run `tunesmith login`, or set TUNESMITH_API_KEY")
+        raise AuthenticationError(
+            "no API key: run `tunesmith login`, give --api-key before the command, or set TUNESMITH_API_KEY"
+        )
     return TuningClient(key, url, options.timeout)
 
 
@@ -52,6 +57,23 @@ def _same_service(url: str | None, stored: Login) -> bool:
     """Whether the stored key is meant for this service: it is never sent to another."""
     chosen = url or os.environ.get("TUNESMITH_BASE_URL")
     return chosen is None or chosen.rstrip("/") == (stored.base_url or "").rstrip("/")
+
+
+class _Waits(logging.Handler):
+    """Says on stderr that a call is tried again later, where somebody would wonder."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell of one wait."""
+        wait, error = getattr(record, "wait", 0.0), getattr(record, "error", None)
+        if isinstance(error, RateLimitError) or wait >= WORTH_TELLING:
+            say(f"{error}: trying again in {math.ceil(wait)} s")
+
+
+def tell_waits() -> None:
+    """From now on say when a call has to wait before it is tried again, and for how long."""
+    logger = logging.getLogger("tunesmith")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [each for each in logger.handlers if not isinstance(each, _Waits)] + [_Waits()]
 
 
 def out() -> Console:

@@ -7,7 +7,15 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from tunesmith import PreviewRow, RowFinding, TokenCounts, TuningEstimate, TuningPreview
+from tunesmith import (
+    CutEnd,
+    PreviewRow,
+    PreviewToken,
+    RowFinding,
+    TokenCounts,
+    TuningEstimate,
+    TuningPreview,
+)
 from tunesmith.cli.progress import duration
 from tunesmith.cli.show import fields, table
 
@@ -48,6 +56,7 @@ def estimate(console: Console, of: TuningEstimate) -> None:
         )
         console.print()
         console.print(Text(f"It would fit with {flags}: {size(of.suggestion.memory)}", style="bold"))
+    unseen(console, of.unseen)
     findings(console, of.findings or [], of.finding_counts or {})
 
 
@@ -55,54 +64,80 @@ def measured(console: Console, of: TuningEstimate) -> None:
     """A file as a model reads it."""
     console.print()
     fields(console, {f"as {of.model} reads it": _counts(of.training)})
-    found = [each for each in of.findings or [] if each.param != "validation_file"]
-    if found:
-        findings(console, found, of.finding_counts or {})
-    else:
+    unseen(console, of.unseen)
+    if of.findings:
+        findings(console, of.findings, of.finding_counts or {}, most=None)
+    elif of.complete is not False:
         console.print(Text("Every row can be trained on whole."))
 
 
-def preview(console: Console, of: TuningPreview) -> None:
-    """Rows as the model reads them, and the hash that holds a job to them."""
+def preview(console: Console, of: TuningPreview, *, only_rows: bool = False) -> None:
+    """Rows as the model reads them, and the hash that holds a job to them.
+
+    With `only_rows` nothing is told of what was found in others.
+    """
     for row in of.rows:
-        console.print(Text(f"line {row.line}", style="bold"))
-        console.print(tokens(row, marked=not console.is_terminal), soft_wrap=True)
-        console.print()
-    findings(console, of.findings or [], of.finding_counts or {})
+        for name, tokens, cut in _sides(row):
+            console.print(Text(f"line {row.line}{name}", style="bold"))
+            text = side(tokens, cut, marked=not console.is_terminal)
+            console.print(Text(row.fault, style="red") if row.fault else text, soft_wrap=True)
+            console.print()
+    if only_rows:
+        findings(console, [each for row in of.rows for each in row.findings or []], {}, most=None)
+    else:
+        unseen(console, of.unseen)
+        findings(console, of.findings or [], of.finding_counts or {})
     if of.preview_hash:
         console.print(Text(f"hold a job to this with --preview-hash {of.preview_hash}"), soft_wrap=True)
     else:
         console.print(Text(f"there is no hash to hold a job to this: {of.reason}", style="yellow"))
 
 
-def tokens(row: PreviewRow, *, marked: bool) -> Text:
-    """A row's text, what is learned in green, what is cut struck out; with marks where there is no colour."""
-    if row.fault:
-        return Text(row.fault, style="red")
+def _sides(row: PreviewRow) -> list[tuple[str, list[PreviewToken], CutEnd | None]]:
+    """What a row is trained on; of a pair both answers."""
+    if row.rejected is None:
+        return [("", row.tokens, row.cut)]
+    return [
+        (", the better answer", row.tokens, row.cut),
+        (", the worse answer", row.rejected, row.rejected_cut),
+    ]
+
+
+def side(tokens: Iterable[PreviewToken], cut: CutEnd | None, *, marked: bool) -> Text:
+    """A text, what is learned in green, what is cut struck out; with marks where there is no colour."""
     shown, learning = Text(), False
-    for token in row.tokens:
+    for token in tokens:
         if marked and token.trained != learning:
             shown.append("⟦" if token.trained else "⟧")
         learning = token.trained
         shown.append(token.text, style="green" if token.trained else "dim")
     if marked and learning:
         shown.append("⟧")
-    if row.cut:
-        shown.append(row.cut.text or "", style="red strike")
-        learned = f", {row.cut.trainable_tokens} of them learned" if row.cut.trainable_tokens else ""
-        shown.append(f" ✂ {row.cut.tokens} tokens are cut{learned}", style="red")
+    if cut:
+        shown.append(cut.text or "", style="red strike")
+        learned = f", {cut.trainable_tokens} of them learned" if cut.trainable_tokens else ""
+        shown.append(f" ✂ {cut.tokens} tokens are cut{learned}", style="red")
     return shown
 
 
-def findings(console: Console, rows: Iterable[RowFinding], counts: dict[str, int]) -> None:
-    """What is wrong with rows, the first of them, and how many there are of each kind."""
-    shown = list(rows)[:FINDINGS_SHOWN]
+def unseen(console: Console, said: Iterable[str] | None) -> None:
+    """What was not looked at."""
+    for sentence in said or ():
+        console.print(Text(sentence, style="yellow"))
+
+
+def findings(
+    console: Console, rows: Iterable[RowFinding], counts: dict[str, int], most: int | None = FINDINGS_SHOWN
+) -> None:
+    """What is wrong with rows, the first of them or all, and how many there are of each kind."""
+    shown = list(rows)[:most]
     if not shown:
         return
     console.print()
     cells = (
         (
             each.line,
+            each.pointer,
             Text(each.code or "", style="yellow" if each.warning else "red"),
             "" if each.param == "training_file" else "validation",
             each.message,
@@ -110,10 +145,10 @@ def findings(console: Console, rows: Iterable[RowFinding], counts: dict[str, int
         )
         for each in shown
     )
-    table(console, ("line", "code", "file", "what", "fix"), cells, "")
+    table(console, ("line", "place", "code", "file", "what", "fix"), cells, "")
     if sum(counts.values()) > len(shown):
         told = ", ".join(f"{number} {code}" for code, number in counts.items())
-        console.print(Text(f"in all: {told}"))
+        console.print(Text(f"in all: {told}; --json prints every one"))
 
 
 def size(number: int | None) -> str:

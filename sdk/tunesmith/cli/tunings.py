@@ -56,13 +56,27 @@ def list_jobs(
 
 
 @app.command("get")
-def get(context: typer.Context, job: JobId, json: Json = False) -> None:
-    """Show one job.
+def get(
+    context: typer.Context,
+    job: JobId,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="As it was at this time: Unix seconds or RFC 3339.", show_default=False
+        ),
+    ] = None,
+    as_of_version: Annotated[
+        int | None,
+        typer.Option(help="As it was after its event of this version.", min=1, show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show one job, as it is or as it was.
 
-    Example: `tunesmith tunings get job-abc --json`
+    Example: `tunesmith tunings get job-abc --as-of-version 1`
     """
     with connect(context) as client:
-        found = client.tunings.get(job)
+        found = client.tunings.get(job, as_of=as_of, as_of_version=as_of_version)
     if json:
         print_json(found.to_dict())
     else:

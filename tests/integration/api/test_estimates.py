@@ -87,7 +87,8 @@ async def test_an_estimate_tells_what_a_tuning_needs_and_where_it_fits(
     alone = await asked(client, "estimate", **body)
     assert (alone["workers"], alone["fits"], alone["suggestion"]) == ([], None, None)
     assert (alone["time"]["seconds"], alone["complete"], alone["rows_measured"]) == (None, True, 108)
-    assert "not known" in alone["time"]["reason"]
+    assert "no worker is alive" in alone["time"]["reason"]
+    assert (alone["unseen"], alone["has_more"]) == ([], False)
     assert alone["hyperparameters"]["alpha"] == 32.0
     assert alone["steps"] == {"per_epoch": 25, "total": 50}
     counts = alone["training"]
@@ -98,6 +99,11 @@ async def test_an_estimate_tells_what_a_tuning_needs_and_where_it_fits(
     assert parts.pop("total") == sum(parts.values())
     overlap, finding = alone["findings"]
     assert (overlap["line"], overlap["code"], overlap["warning"]) == (8, "validation_overlap", True)
+    assert (overlap["pointer"], finding["pointer"]) == ("", "/messages")
+    told = [await asked(client, "estimate", **body, findings_after=at, findings_limit=1) for at in (0, 1, 2)]
+    assert [page["findings"] for page in told] == [[overlap], [finding], []]
+    assert [page["has_more"] for page in told] == [True, False, False]
+    assert told[2]["finding_counts"] == alone["finding_counts"]
     assert alone["finding_counts"] == {"no_trainable_tokens": 1, "validation_overlap": 1}
     assert (finding["line"], finding["code"], finding["warning"]) == (100, "no_trainable_tokens", False)
     assert "raise max_length" in finding["fix"]
@@ -114,12 +120,13 @@ async def test_an_estimate_tells_what_a_tuning_needs_and_where_it_fits(
     fitting = await until(lambda: estimated(small, large))
     assert [(slot["free"], slot["fits"]) for slot in fitting["workers"]] == [(False, False), (True, True)]
     assert (fitting["fits"], fitting["suggestion"]) == (True, None)
+    assert "was seen at work on cuda yet" in fitting["time"]["reason"]
     tight = await until(lambda: estimated(small))
     assert tight["fits"] is False
     assert tight["suggestion"]["hyperparameters"] == {"gradient_accumulation": 2}
     assert tight["suggestion"]["memory"] < small.device.memory
 
-    step = Step(1, 10, 0.5, 1.25, 1e-4, 0.75, 5120, 50.0, 60.0, 50, 2, 10**9, None)
+    step = Step(1, 10, 0.5, 1.25, 1e-4, 0.75, 5120, 50.0, 60.0, 50, 2, 10**9, None, "cpu")
     await put(service, metric_record(job["id"], step, worker="worker-1"))
 
     async def timed() -> Any:
@@ -127,12 +134,15 @@ async def test_an_estimate_tells_what_a_tuning_needs_and_where_it_fits(
         return found["time"] if found["time"]["seconds"] is not None else None
 
     told = await until(timed)
-    assert told["tokens_per_second"] == 50.0
+    assert (told["tokens_per_second"], told["device"]) == (50.0, "cpu")
     assert told["seconds"] >= alone["total_tokens"] / 50
+    both = await until(lambda: estimated(msgspec.structs.replace(large, index=0)))
+    assert (both["time"]["seconds"], both["time"]["device"]) == (None, None)  # seen on another kind only
 
     monkeypatch.setattr(measuring, "LARGEST_COPY", 50 * len(ROW))
     part = await asked(client, "estimate", **body)
     assert (part["complete"], part["training"]["rows"]) == (False, 100)
+    assert part["unseen"] == ["the training file is too large: it was not looked at behind line 50"]
     assert part["training"]["tokens"] == pytest.approx(100 * counts["row_lengths"]["p50"], rel=0.01)
     monkeypatch.undo()
 
@@ -151,7 +161,7 @@ async def test_a_preview_shows_the_tokens_and_holds_the_tuning_to_them(
     two = ROW + json.dumps({"messages": yes}).encode() + b"\n"
     body: dict[str, Any] = {
         "training_file": await uploaded(client, two * 4),
-        "validation_file": await uploaded(client, OTHER * 8),
+        "validation_file": await uploaded(client, OTHER * 7 + ROW),
     }
     seen = await asked(client, "preview", **body, lines=[2])
     [row] = seen["rows"]
@@ -162,7 +172,9 @@ async def test_a_preview_shows_the_tokens_and_holds_the_tuning_to_them(
     first = await asked(client, "preview", **body, first=2, hyperparameters=short)
     assert [each["line"] for each in first["rows"]] == [1, 2]
     assert first["rows"][1]["cut"] == {"tokens": 1, "trainable_tokens": 1, "text": "<|im_end|>"}
-    assert first["finding_counts"] == {"row_cut": 4}
+    assert first["finding_counts"] == {"row_cut": 4, "validation_overlap": 1}
+    assert [each["code"] for each in first["findings"]] == ["validation_overlap", *["row_cut"] * 4]
+    assert [[each["code"] for each in row["findings"]] for row in first["rows"]] == [[], ["row_cut"]]
     assert first["preview_hash"] not in (None, seen["preview_hash"])
     gone = await client.post("/v1/tunings.preview", json={"model": MODEL, **body, "lines": [9]})
     assert (gone.status_code, gone.json()["error"]["param"]) == (400, "lines")
@@ -184,6 +196,17 @@ async def test_a_preview_shows_the_tokens_and_holds_the_tuning_to_them(
         "".join(each["text"] for each in row[side] if each["trained"]) for side in ("tokens", "rejected")
     ]
     assert learned == ["2<|im_end|>", "many<|im_end|>"]
+    assert (row["cut"], row["rejected_cut"], row["findings"]) == (None, None, [])
+    long = b'{"prompt": "1 + 1?", "chosen": "2", "rejected": "it may be three or four"}\n'
+    length = {"max_length": len(row["tokens"])}
+    lost = await asked(
+        client, "preview", training_file=await uploaded(client, long), method="dpo", hyperparameters=length
+    )
+    [row] = lost["rows"]
+    assert row["cut"] is None
+    assert row["rejected_cut"]["tokens"] == row["rejected_cut"]["trainable_tokens"] > 1
+    assert row["rejected_cut"]["text"].endswith("four<|im_end|>")
+    assert [(each["code"], each["pointer"]) for each in row["findings"]] == [("row_cut", "/rejected")]
     needed = await asked(client, "estimate", **pairs)
     assert (needed["training"]["rows"], needed["hyperparameters"]["beta"]) == (3, 0.1)
     taken = await asked(client, "create", 201, **pairs)

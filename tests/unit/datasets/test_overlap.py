@@ -46,6 +46,7 @@ def test_large_files_are_compared_piece_by_piece(
     tmp_path: Path, at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overlapping, "AT_A_TIME", at_a_time)
+    monkeypatch.setattr(overlapping, "LINES_TOLD", 10)
     monkeypatch.setattr(sorting, "IN_MEMORY", 50)
     rng = random.Random(at_a_time)
     trained = [rng.randrange(400) for _ in range(300)]
