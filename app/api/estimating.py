@@ -63,7 +63,7 @@ async def estimated(session: Session, fleet: Fleet, command: CreateTuning, looke
         method=command.method,
         hyperparameters=hyper,
         complete=measure.complete,
-        unseen=measure.unseen,
+        unseen=looked.unseen,
         rows_measured=measure.training.rows + (measure.validation.rows if measure.validation else 0),
         training=training,
         validation=checked,

@@ -20,9 +20,10 @@ class Page(Struct, frozen=True):
 
 
 class Looked(Struct, frozen=True):
-    """The files as the model reads them; whether there are more findings than those of the page."""
+    """The files as the model reads them; what was not looked at; whether there are more findings."""
 
     measure: Measure
+    unseen: tuple[str, ...]
     has_more: bool
 
 
@@ -38,4 +39,9 @@ async def looked_at(session: Session, command: CreateTuning, page: Page, asked: 
     if overlap is not None and first:
         found = {first[0].code: overlap.rows} | measure.found
         measure = replace(measure, findings=(*told, *measure.findings), found=found)
-    return Looked(measure, has_more)
+    unseen = measure.unseen
+    if overlap is None and command.validation_file is not None:
+        unseen += (
+            f"which rows {command.validation_file.id} and the training file have in common is not known",
+        )
+    return Looked(measure, unseen, has_more)

@@ -25,7 +25,6 @@ COUNTED_WITHIN = 900.0
 LARGE_ROWS = 2_000_000
 MOST_KNOWN = 1_000
 LINES_NAMED = 10
-OVERLAP = "validation_overlap"
 
 logger = structlog.get_logger("api")
 
@@ -117,7 +116,7 @@ def overlap_told(found: Overlap | None) -> RequestFault | None:
         f"{many} {found.validation_rows} rows of the validation file are in the training file as well "
         f"(lines {shown}{more}): their loss says nothing about rows that were not trained on; remove them"
     )
-    return RequestFault("validation_file", message, OVERLAP)
+    return RequestFault("validation_file", message, "validation_overlap")
 
 
 def overlap_findings(found: Overlap | None) -> list[Finding]:
@@ -132,7 +131,7 @@ def overlap_findings(found: Overlap | None) -> list[Finding]:
     if lines and found.rows > len(lines):
         lines[-1] = f"{said}; the lines of {found.rows - len(lines)} more such rows are not told"
     return [
-        Finding("validation_file", line, OVERLAP, message, fix, warning=True)
+        Finding("validation_file", line, "validation_overlap", message, fix, warning=True)
         for line, message in zip(found.lines, lines, strict=True)
     ]
 

@@ -96,4 +96,4 @@ def _behind(part: Part, line: Line, side: Tokens, at: Side, max_length: int) -> 
             f"{side.cut_trainable} of them to be learned"
         )
         fix = f"raise max_length to {whole}, or shorten the row"
-        yield Finding(part, line.number, "row_cut", said, fix, True, at.whole)
+        yield Finding(part, line.number, "row_cut", said, fix, warning=True, pointer=at.whole)

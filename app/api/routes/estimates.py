@@ -78,7 +78,7 @@ async def preview(request: Request[Any, Any, Any], session: Authenticated) -> Tu
         preview_hash=measure.labels_hash,
         reason=_reason(measure),
         complete=measure.complete,
-        unseen=measure.unseen,
+        unseen=looked.unseen,
         rows_measured=measure.training.rows + (measure.validation.rows if measure.validation else 0),
         rows=preview_rows(measure),
         findings=finding_views(measure.findings),

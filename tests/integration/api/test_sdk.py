@@ -228,6 +228,9 @@ def on_the_command_line(
     ):
         assert told(*words.split())
         assert isinstance(json.loads(told(*words.split(), "--json")), (dict, list))
+    path.write_bytes(b'{"prompt": "1 + 1?", "chosen": "2", "rejected": "it may be three"}\n' * 2)
+    pairs = told("files", "check", str(path), "-m", MODEL, "--max-length", "36")
+    assert ("as smollm2-135m-instruct reads it" in pairs, "/rejected" in pairs) == (True, True), pairs
     assert "⟦2" in told("tunings", "preview", "-m", MODEL, "-t", file, "--first", "1")
     id = told("tunings", "create", "-m", MODEL, "-t", file, "--rank", "4", "--use-dora").strip()
     with TuningClient(service.key, service.url) as client:

@@ -9,7 +9,7 @@ import pytest
 
 from app.api import overlaps as comparing
 from app.api.errors import ApiError
-from app.api.overlaps import Overlaps
+from app.api.overlaps import Overlaps, overlap_findings
 from app.datasets.overlap import Overlap, write_digests
 from app.domain.tunings import FileRef
 from app.storage.keys import digests_key
@@ -49,6 +49,16 @@ async def test_a_validation_file_that_is_all_trained_on_is_refused(tmp_path: Pat
         with pytest.raises(ApiError) as refused:
             await overlaps.of(file("training"), file("validation"))
         assert (refused.value.code, refused.value.param) == ("validation_overlap", "validation_file")
+
+
+def test_each_line_in_common_is_a_finding_and_those_without_one_are_counted() -> None:
+    assert overlap_findings(None) == overlap_findings(Overlap(0, 9, ())) == []
+    first, last = overlap_findings(Overlap(7, 9, (2, 5)))
+    assert [(one.param, one.line, one.warning) for one in (first, last)] == [
+        *(("validation_file", 2, True), ("validation_file", 5, True)),
+    ]
+    assert "5 more such rows" in last.message
+    assert "more such rows" not in first.message
 
 
 async def test_what_takes_long_is_counted_on_and_told_later(
