@@ -22,12 +22,16 @@ class Device(Struct, frozen=True):
 
 
 class Occupant(Struct, frozen=True):
-    """The attempt that holds a slot, and how far it is: a lease is progress."""
+    """The attempt that holds a slot, and how far it is: a lease is progress.
+
+    `seconds_left` is what the child said with its last step; None before the first one.
+    """
 
     tuning_id: str
     attempt: int
     phase: str = "loading"
     step: int = 0
+    seconds_left: float | None = None
 
 
 class Slot(Struct, frozen=True):

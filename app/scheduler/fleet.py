@@ -5,11 +5,15 @@ A lease is measured on this process's own clock since a heartbeat last changed, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
 from app.domain.tunings import Attempt, LossReason
 from app.log.workers import Heartbeat, Occupant
 from app.scheduler.planner import FreeSlot
+
+Progress = tuple[str, int, str, int]
 
 
 class Heard(Struct):
@@ -17,7 +21,18 @@ class Heard(Struct):
 
     heartbeat: Heartbeat
     at: float
-    since: dict[Occupant, float]
+    since: dict[Progress, float]
+
+
+class LivingSlot(Struct, frozen=True):
+    """A slot of a living worker that takes work, and what is left to the tuning on it, in seconds."""
+
+    worker: str
+    session: str
+    index: int
+    memory: int
+    occupied_by: str | None
+    seconds_left: float | None
 
 
 class Fleet:
@@ -35,18 +50,29 @@ class Fleet:
             return
         known = before.since if before else {}
         occupants = [slot.occupant for slot in heartbeat.slots if slot.occupant is not None]
-        since = {occupant: known.get(occupant, now) for occupant in occupants}
+        since = {progress: known.get(progress, now) for progress in map(_progress, occupants)}
         self._heard[heartbeat.worker] = Heard(heartbeat, now, since)
 
     def free_slots(self, taken: set[tuple[str, str, int]], now: float) -> list[FreeSlot]:
         """Free slots of living workers, but for `taken`: (worker, session, slot) given away already."""
         return [
-            FreeSlot(beat.worker, beat.session, slot.index, slot.device.memory)
-            for beat in (heard.heartbeat for heard in self._heard.values() if now - heard.at < self._lease)
-            if not beat.draining
-            for slot in beat.slots
-            if slot.occupant is None and (beat.worker, beat.session, slot.index) not in taken
+            FreeSlot(slot.worker, slot.session, slot.index, slot.memory)
+            for slot in self.living_slots(now)
+            if slot.occupied_by is None and (slot.worker, slot.session, slot.index) not in taken
         ]
+
+    def living_slots(self, now: float) -> Iterator[LivingSlot]:
+        """Every slot of a living worker, but for one that drains."""
+        for heard in self._heard.values():
+            beat = heard.heartbeat
+            if now - heard.at >= self._lease or beat.draining:
+                continue
+            for slot in beat.slots:
+                there, left = slot.occupant, None
+                if there is not None and there.seconds_left is not None:
+                    left = max(0.0, there.seconds_left - (now - heard.since[_progress(there)]))
+                by = there.tuning_id if there else None
+                yield LivingSlot(beat.worker, beat.session, slot.index, slot.device.memory, by, left)
 
     def lost(self, tuning_id: str, attempt: Attempt, now: float) -> LossReason | None:
         """Why this attempt is lost; None as long as it is not."""
@@ -59,8 +85,8 @@ class Fleet:
             return "worker_lost" if self._missing_for(key, now) > self._grace(heard, now) else None
         if now - heard.at >= self._lease:
             return "worker_lost"
-        for occupant, since in heard.since.items():
-            if (occupant.tuning_id, occupant.attempt) == key:
+        for progress, since in heard.since.items():
+            if progress[:2] == key:
                 self._missing_since.pop(key, None)
                 return "stalled" if now - since >= self._stall else None
         return "order_declined" if self._missing_for(key, now) > self._lease else None
@@ -74,3 +100,7 @@ class Fleet:
     def forget(self, live: set[tuple[str, int]]) -> None:
         """Drop what was remembered of attempts that are over."""
         self._missing_since = {key: at for key, at in self._missing_since.items() if key in live}
+
+
+def _progress(occupant: Occupant) -> Progress:
+    return occupant.tuning_id, occupant.attempt, occupant.phase, occupant.step

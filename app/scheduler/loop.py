@@ -31,13 +31,16 @@ from app.log.port import (
 from app.log.queue import QueuePlace, queue_record
 from app.log.workers import read_heartbeat
 from app.scheduler.fleet import Fleet
-from app.scheduler.planner import Quota, Waiting, plan
+from app.scheduler.forecast import BusySlot, as_told, forecast
+from app.scheduler.pace import Pace
+from app.scheduler.planner import FreeSlot, Quota, Waiting, plan
 from app.settings import Settings
 
 TRANSACTIONAL_ID = GROUP = "tunesmith-scheduler"
 TICK_SECONDS = 0.25
 GATHER_SECONDS = 0.1  # a plan for a burst of creates, not one for each
 REST_AFTER_PLAN = 20  # times what it took: thousands of waiting jobs must not keep this loop busy with plans
+REST_AFTER_FORECAST = 50
 UNDECIDED_SECONDS = 10.0
 LONGEST_BACKOFF = timedelta(seconds=60)
 PAUSE_AFTER_ERROR = 1.0
@@ -127,7 +130,10 @@ class Scheduler:
         # Sent, and not yet seen decided: what was assigned, and the attempts given up.
         self._assigned: dict[str, tuple[Attempt, float]] = {}
         self._given_up: dict[str, tuple[Attempt, float]] = {}
-        self._places: dict[str, int] = {}
+        self._told: dict[str, QueuePlace] = {}
+        self._pace = Pace()
+        self._starts: dict[str, datetime] = {}
+        self._forecast_due = 0.0
 
     async def read_up(self, reader: Reader, ends: dict[Any, int]) -> None:
         """Take in everything up to these offsets before the first plan."""
@@ -154,6 +160,7 @@ class Scheduler:
     def _take_tuning(self, tuning: Tuning) -> None:
         if tuning.ended:
             self._live.pop(tuning.id, None)
+            self._pace.end(tuning)
         else:
             self._live[tuning.id] = tuning
         if tuning.ended or tuning.attempt is not None or tuning.status == "paused":
@@ -185,7 +192,12 @@ class Scheduler:
         attempts += [attempt for attempt, _ in self._assigned.values()]
         taken = {(attempt.worker, attempt.session, attempt.slot) for attempt in attempts}
         waiting = [one for id, one in self._waiting.items() if id not in self._assigned]
-        made = plan(waiting, self._fleet.free_slots(taken, now), wall, self._quotas(waiting))
+        free, quotas = self._fleet.free_slots(taken, now), self._quotas(waiting)
+        if now >= self._forecast_due:
+            self._starts = await self._forecast(waiting, free, quotas, now, wall)
+            # By the clock itself: `now` is when the tick began.
+            self._forecast_due = now + (time.monotonic() - now) * REST_AFTER_FORECAST
+        made = plan(waiting, free, wall, quotas)
         for assignment in made.assignments:
             slot = assignment.slot
             attempt = Attempt(assignment.attempt, slot.worker, slot.session, slot.index)
@@ -194,13 +206,51 @@ class Scheduler:
             logger.info(
                 "attempt_assigned", job_id=assignment.tuning_id, attempt=attempt.number, worker=attempt.worker
             )
-        changed = {id: place for id, place in made.places.items() if self._places.get(id) != place}
-        gone = [id for id in self._places if id not in made.places]
-        records += [queue_record(id, QueuePlace(place)) for id, place in changed.items()]
-        records += [queue_record(id, None) for id in gone]
+        told = {id: self._place(id, position, wall) for id, position in made.places.items()}
+        records += [queue_record(id, place) for id, place in told.items() if self._told.get(id) != place]
+        records += [queue_record(id, None) for id in self._told if id not in told]
         if records:
             await self._writer.commit(records)
-        self._places = made.places
+        self._told = told
+
+    def _place(self, id: str, position: int, wall: datetime) -> QueuePlace:
+        told = self._told.get(id)
+        return QueuePlace(
+            position, as_told(told.estimated_start if told else None, self._starts.get(id), wall)
+        )
+
+    async def _forecast(
+        self,
+        waiting: list[Waiting],
+        free: list[FreeSlot],
+        quotas: dict[str, Quota],
+        now: float,
+        wall: datetime,
+    ) -> dict[str, datetime]:
+        """The likely starts of those that wait."""
+        if not waiting:
+            return {}
+        given = {id: attempt for id, (attempt, _) in self._assigned.items()}
+        given |= {id: tuning.attempt for id, tuning in self._live.items() if tuning.attempt is not None}
+        holders = {(attempt.worker, attempt.session, attempt.slot): id for id, attempt in given.items()}
+        held: list[tuple[int, Tuning | None, float | None]] = []
+        for slot in self._fleet.living_slots(now):
+            id = holders.get((slot.worker, slot.session, slot.index), slot.occupied_by)
+            if id is not None:
+                tuning, said = self._live.get(id), slot.seconds_left if slot.occupied_by == id else None
+                held.append((slot.memory, tuning, said))
+                if tuning is not None and said is not None:
+                    self._pace.run(tuning, said, wall)
+        seconds, busy = self._pace.seconds(self._live), []
+        for memory, tuning, said in held:
+            if tuning is None:  # it has ended, and its devices are about to be free
+                busy.append(BusySlot(memory, "", wall))
+                continue
+            left = self._pace.left(tuning, said, seconds.get(tuning.id), wall)
+            until = None if left is None else wall + timedelta(seconds=left)
+            busy.append(BusySlot(memory, tuning.account_id, until))
+        # In a thread: with thousands of waiting it takes long enough for others on this loop to notice.
+        return await asyncio.to_thread(forecast, waiting, free, busy, wall, quotas, seconds)
 
     def _quotas(self, waiting: list[Waiting]) -> dict[str, Quota]:
         """What the accounts with something waiting may start."""

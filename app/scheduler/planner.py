@@ -58,6 +58,11 @@ class Plan(Struct, frozen=True):
     places: dict[str, int]
 
 
+def turn(one: Waiting) -> tuple[int, datetime, str]:
+    """What the waiting are sorted by."""
+    return -one.priority, one.created_at, one.tuning_id
+
+
 def plan(
     waiting: Sequence[Waiting],
     slots: Sequence[FreeSlot],
@@ -75,7 +80,7 @@ def plan(
     free = sorted(slots, key=lambda slot: (slot.memory, slot.worker, slot.index))
     assignments: list[Assignment] = []
     places: dict[str, int] = {}
-    for one in sorted(waiting, key=lambda one: (-one.priority, one.created_at, one.tuning_id)):
+    for one in sorted(waiting, key=turn):
         if quotas.get(one.account_id, FREE).suspended and not one.started:
             continue
         has_room = rooms.get(one.account_id, 1) > 0

@@ -33,7 +33,7 @@ from app.trainer_worker.training.plan import Plan, Train, Verify
 
 logger = structlog.get_logger("trainer_worker")
 
-Tell = Callable[[str, int], None]
+Tell = Callable[[str, int, float | None], None]
 
 
 class UnusableFile(Exception):
@@ -43,7 +43,7 @@ class UnusableFile(Exception):
 async def run_attempt(
     order: RunAttempt, child: Child, model_dir: Path, folder: Path, store: Store, reports: Reports, tell: Tell
 ) -> None:
-    """Carry an order out on a warm child; `tell` hears phase and step. Work files lie in `folder`.
+    """Carry an order out on a warm child, work files in `folder`; `tell` hears phase, step and seconds left.
 
     Always ends with a report, unless it is cancelled.
     """
@@ -99,13 +99,13 @@ class _Conversation:
                     if not self._started:
                         self._started = True
                         await self._report("started", ReportStarted(number, session))
-                    self._tell(phase, self._step)
+                    self._tell(phase, self._step, self._metric.seconds_left if self._metric else None)
                     await self._reports.metric(self._tuning.id, metrics.Phase(number, phase))
                 case frames.Planned():
                     self._log.info("training_planned", steps=frame.total_steps, rows=frame.train_rows)
                 case frames.Step():
                     self._step, self._metric = frame.step, self._metric_of(frame)
-                    self._tell("training", frame.step)
+                    self._tell("training", frame.step, frame.seconds_left)
                     await self._reports.metric(self._tuning.id, self._metric)
                 case frames.Evaluation() if self._metric is not None:  # of the step that was told last
                     evaluated = msgspec.structs.replace(self._metric, eval_loss=frame.eval_loss)

@@ -111,9 +111,9 @@ class WarmSlot:
         lost = ReportLost(order.attempt.number, order.attempt.session, reason)
         await self._reports.report(order.tuning.id, order.attempt, "lost", lost)
 
-    def _progress(self, phase: str, step: int) -> None:
-        if self._occupant is not None:
-            self._occupant = Occupant(self._occupant.tuning_id, self._occupant.attempt, phase, step)
+    def _progress(self, phase: str, step: int, seconds_left: float | None) -> None:
+        if (here := self._occupant) is not None:
+            self._occupant = Occupant(here.tuning_id, here.attempt, phase, step, seconds_left)
 
     async def take(self, order: RunAttempt) -> None:
         """Take an order; one for a slot that is not free is declined."""

@@ -186,7 +186,7 @@ def others() -> dict[str, Record]:
     refused = Reply("cmd-3", JOB, False, 2, code="invalid_state_transition", message="not now", param="id")
     given = Command("cmd-2", JOB, "system:scheduler", "req-1", AT, None)
     step = Step(1, 10, 0.5, 1.25, 1e-4, 0.75, 5120, 900.5, 60.0, 50, 2, 10**9, None, "cuda")
-    slot = Slot(0, Device("cuda", "H200", 10**11), Occupant(JOB, 1, "training", 10))
+    slot = Slot(0, Device("cuda", "H200", 10**11), Occupant(JOB, 1, "training", 10, 60.0))
     return {
         "command": command_record(
             TUNINGS,

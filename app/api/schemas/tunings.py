@@ -64,7 +64,9 @@ class QueuePosition(Struct, frozen=True):
     """Where a waiting tuning stands."""
 
     position: Annotated[int | None, Meta(description="1 is next.")]
-    estimated_start: Annotated[int | None, Meta(description="Unix seconds.")]
+    estimated_start: Annotated[
+        int | None, Meta(description="Unix seconds; when it will likely start. Null: nothing tells yet.")
+    ]
 
 
 class TuningMetrics(Struct, frozen=True, kw_only=True):

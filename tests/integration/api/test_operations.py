@@ -6,6 +6,7 @@ import io
 import re
 import sys
 import tarfile
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -102,11 +103,11 @@ async def test_a_run_is_followed_through_its_phases_to_its_end(
 
         return dict(await until(is_so, 5))
 
-    await writer.send(queue_record(id, QueuePlace(3)))
+    await writer.send(queue_record(id, QueuePlace(3, datetime(2030, 1, 2, tzinfo=UTC))))
 
     async def queued() -> bool:
         queue = (await client.get(f"/v1/tunings.get/{id}")).json()["queue"]
-        return bool(queue == {"position": 3, "estimated_start": None})
+        return bool(queue == {"position": 3, "estimated_start": 1_893_542_400})
 
     await until(queued, 5)
     await service.send("tunings", id, AssignAttempt(Attempt(1, "w", "s", 0)), actor="worker:w")

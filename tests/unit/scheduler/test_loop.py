@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from app.domain.tunings import (
     Dispatched,
     FileRef,
     ModelRef,
+    ReportStarted,
     UpdateTuning,
 )
 from app.log import topics
@@ -91,10 +93,20 @@ async def lost(log: MemoryLog) -> list[str]:
 
 
 async def places(log: MemoryLog) -> dict[str, int | None]:
-    """The queue topic, compacted."""
+    """The positions on the queue topic, compacted."""
     found: dict[str, int | None] = {}
     async for one in read_all(log, topics.QUEUE):
         found[one.key or ""] = msgspec.json.decode(one.value, type=QueuePlace).position if one.value else None
+    return found
+
+
+async def queue(log: MemoryLog) -> dict[str, QueuePlace]:
+    """Those on the queue topic that wait."""
+    found: dict[str, QueuePlace] = {}
+    async for one in read_all(log, topics.QUEUE):
+        found.pop(one.key or "", None)
+        if one.value:
+            found[one.key or ""] = msgspec.json.decode(one.value, type=QueuePlace)
     return found
 
 
@@ -140,6 +152,47 @@ async def test_a_tuning_that_fits_no_device_waits_and_is_told_so(log: MemoryLog)
 
         await until(small_started)
         assert await places(log) == {"job-big": 1}
+
+
+async def test_the_waiting_are_told_when_they_will_likely_start_once_the_running_one_says(
+    log: MemoryLog,
+) -> None:
+    for id in ("job-1", "job-2", "job-3"):
+        await create(log, id)
+    await beat(log, 1)
+    async with scheduling(log, msgspec.structs.replace(SETTINGS, lease_seconds=60)):
+
+        async def given() -> bool:
+            return len(await dispatched(log)) == 1 and len(await places(log)) == 2
+
+        await until(given)
+        assert {place.estimated_start for place in (await queue(log)).values()} == {None}
+        await send(log, TUNINGS, "job-1", ReportStarted(1, "s1"), ids=["started"])
+        began = datetime.now(UTC)
+        await beat(log, 2, Occupant("job-1", 1, "training", 3, seconds_left=600.0))
+
+        async def told() -> bool:
+            return all(place.estimated_start for place in (await queue(log)).values())
+
+        await until(told)
+        second, third = [(await queue(log))[id].estimated_start for id in ("job-2", "job-3")]
+        assert second is not None
+        assert third is not None
+        # As long as it has left; then as long again for one of the same size.
+        assert 600 <= (second - began).total_seconds() <= 640
+        assert 595 <= (third - second).total_seconds() <= 640
+        written = [one async for one in read_all(log, topics.QUEUE)]
+        for number, left in ((3, 599.0), (4, 598.0), (5, 597.0)):
+            await beat(log, number, Occupant("job-1", 1, "training", number, seconds_left=left))
+        await beat(log, 6, Occupant("job-1", 1, "training", 6, seconds_left=30.0))
+
+        async def sooner() -> bool:
+            start = (await queue(log))["job-2"].estimated_start
+            return start is not None and (start - began).total_seconds() < 60
+
+        await until(sooner)  # and nothing was told of the steps between
+        more = [one async for one in read_all(log, topics.QUEUE)][len(written) :]
+        assert sorted(one.key or "" for one in more) == ["job-2", "job-3"]
 
 
 async def test_a_suspended_accounts_tunings_wait_until_it_is_reinstated(log: MemoryLog) -> None:
