@@ -7,7 +7,6 @@ import resource
 import socket
 from collections.abc import Callable
 
-import asyncpg
 import uvicorn
 from litestar import Litestar
 from litestar.di import Provide
@@ -19,6 +18,7 @@ from app.api import idempotency
 from app.api.audit import Audit
 from app.api.auth import Keys
 from app.api.commands import Commands
+from app.api.database import pool_of
 from app.api.edge import edge
 from app.api.errors import HANDLERS
 from app.api.fleet import Fleet
@@ -52,7 +52,6 @@ from app.log.port import Log
 from app.settings import Settings
 from app.storage.store import Store
 
-POOL_SIZE = 10
 # Longer than clients keep an idle connection (httpx 5 s), so that none is closed just as it is used again.
 KEEP_ALIVE_SECONDS = 30
 
@@ -121,15 +120,7 @@ async def serve(
     listening = _listen(settings.host, settings.port)
     address = f"http://{settings.host}:{listening.getsockname()[1]}"
     with listening:
-        async with asyncpg.create_pool(
-            dsn,
-            min_size=2,
-            max_size=POOL_SIZE,
-            command_timeout=10,
-            timeout=5,
-            server_settings={"search_path": "read"},
-            reset=_as_it_is,
-        ) as pool:
+        async with pool_of(dsn) as pool:
             known, overlaps = Known(pool), Overlaps(store)
             commands, fleet = Commands(log, dsn, pool, known), Fleet(settings.lease_seconds)
             await commands.start()
@@ -156,10 +147,6 @@ async def serve(
                 await overlaps.close()
                 await service.joining.close()
                 await commands.close()
-
-
-async def _as_it_is(_: object) -> None:
-    """Nothing here changes a session, and asyncpg's own reset is a round trip for every query."""
 
 
 async def _answer(

@@ -11,6 +11,7 @@ from app.api.database import DATABASE_ERRORS
 
 SWEEP_SECONDS = 3600.0
 AT_A_TIME = 5_000
+TAKES_SECONDS = 60.0  # at most; nobody waits for it
 
 AUDIT = """
 DELETE FROM ops.audit WHERE id IN (
@@ -37,7 +38,9 @@ async def keep_swept(pool: asyncpg.Pool, audit_days: int) -> None:
 async def sweep(pool: asyncpg.Pool, audit_days: int) -> None:
     """Delete audit rows older than so many days (0: none), and answers that are no more to be repeated."""
     if audit_days:
-        while await pool.execute(AUDIT, audit_days, AT_A_TIME) == f"DELETE {AT_A_TIME}":
+        while (
+            await pool.execute(AUDIT, audit_days, AT_A_TIME, timeout=TAKES_SECONDS) == f"DELETE {AT_A_TIME}"
+        ):
             pass
-    while await pool.execute(ANSWERS, AT_A_TIME) == f"DELETE {AT_A_TIME}":
+    while await pool.execute(ANSWERS, AT_A_TIME, timeout=TAKES_SECONDS) == f"DELETE {AT_A_TIME}":
         pass

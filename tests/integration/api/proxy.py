@@ -14,6 +14,8 @@ class Proxy:
         self.there = host, port
         self._open: set[asyncio.StreamWriter] = set()
         self._silent: set[asyncio.StreamWriter] = set()
+        self._moves = asyncio.Event()
+        self._moves.set()
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -34,6 +36,14 @@ class Proxy:
         """Let open connections stand and carry nothing any more, as if a cable were cut."""
         self._silent |= self._open
 
+    def freeze(self) -> None:
+        """Take connections and bytes, and let nothing through, as a server that is stopped by SIGSTOP."""
+        self._moves.clear()
+
+    def thaw(self) -> None:
+        """Let through what came meanwhile, and what comes."""
+        self._moves.set()
+
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection(*self.there)
         self._open |= {writer, there_writer}
@@ -43,6 +53,7 @@ class Proxy:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while chunk := await reader.read(65536):
+                await self._moves.wait()
                 if writer not in self._silent:
                     writer.write(chunk)
                     await writer.drain()

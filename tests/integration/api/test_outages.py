@@ -68,6 +68,45 @@ async def test_without_postgresql_the_answer_is_503_and_all_is_well_once_it_is_b
             await until(seen_at_once)
 
 
+async def test_a_database_that_hangs_is_told_as_soon_as_one_that_is_away(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.database.ANSWERS_WITHIN", 1.0)
+    monkeypatch.setattr("app.api.routes.operations.CHECKED_WITHIN", 1.0)
+    parts = urlsplit(database)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    async with proxied(parts.hostname, parts.port) as proxy:
+        dsn = database.replace(f":{parts.port}/", f":{proxy.port}/")
+        async with running(memory_log(), dsn, tmp_path) as service, service.client() as client:
+            file = await uploaded(client)
+            proxy.freeze()
+            began = asyncio.get_running_loop().time()
+            body = {"model": MODEL, "training_file": file}
+            health, *answers = await asyncio.gather(
+                client.get("/health"),
+                client.post(CREATE, json=body, headers={"idempotency-key": "k"}),
+                client.get("/metrics"),
+                *(client.get("/v1/tunings.list") for _ in range(15)),  # more than there are connections
+            )
+            took = asyncio.get_running_loop().time() - began
+            assert (health.status_code, health.json()["kafka"]) == (503, "ok")
+            assert health.json()["database"] == "error: no answer within 1 s"
+            for answer in answers:
+                unavailable(answer)
+            assert took < 8, took  # a second or two; asyncpg itself would wait for ten and more
+            assert (await client.get("/livez")).status_code == 200
+            proxy.thaw()
+
+            async def back() -> bool:
+                answer = await client.post(CREATE, json=body, headers={"idempotency-key": "k"})
+                return answer.status_code in (201, 202)
+
+            await until(back)
+            listed = (await client.get("/v1/tunings.list")).json()["data"]
+            assert len(listed) <= 1  # a create that was 202 may not be seen yet
+
+
 async def test_a_read_model_that_lags_gives_202_with_the_whole_object(
     service: Running, client: httpx.AsyncClient
 ) -> None:
