@@ -23,6 +23,7 @@ from app.api.edge import edge
 from app.api.errors import HANDLERS
 from app.api.fleet import Fleet
 from app.api.known import Known
+from app.api.lag import Lags
 from app.api.overlaps import Overlaps
 from app.api.routes import (
     accounts,
@@ -60,6 +61,7 @@ def create_app(service: Service, fleet: Fleet, log: Log) -> ASGIApp:
     """The app over its dependencies, with its edge: around all of it, for unknown routes have answers too."""
     app = routed()
     app.state.service, app.state.fleet, app.state.log = service, fleet, log
+    app.state.lags = Lags(log, service.pool)
     return edge(idempotency.settling(app), service.audit.hear)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
 import asyncpg
 import msgspec
 import structlog
+from prometheus_client import Histogram
 
 from app.api.database import DATABASE_ERRORS
 from app.api.known import Known
@@ -31,6 +33,19 @@ VERSIONS = {
     "acct": "SELECT version FROM accounts WHERE id = $1",
 }
 MODEL_VERSION = "SELECT version FROM models WHERE id = $1"  # a model's id has no prefix of its own
+
+REPLIED = Histogram(
+    "tunesmith_command_seconds",
+    "Time until a command's reply, as the api sees it: accepted, refused, error or unanswered",
+    ["stream", "outcome"],
+    registry=None,
+)
+SHOWN = Histogram(
+    "tunesmith_visible_seconds",
+    "Time from a command's reply until the read model shows what it made",
+    ["shown"],
+    registry=None,
+)
 
 logger = structlog.get_logger("api")
 
@@ -83,6 +98,7 @@ class Commands:
         """
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(id, set()).add(future)
+        began, outcome = time.perf_counter(), "unanswered"
         try:
             await self._sender.send(
                 command_record(
@@ -96,10 +112,15 @@ class Commands:
                 )
             )
             async with asyncio.timeout(REPLY_WITHIN):
-                return await future
+                reply = await future
+            outcome = "accepted" if reply.accepted else "refused"
+            if reply.code == "internal_error":
+                outcome = "error"
+            return reply
         except TimeoutError as error:
             raise Unanswered(f"command {id} got no reply within {REPLY_WITHIN:g} s") from error
         finally:
+            REPLIED.labels(decider.stream, outcome).observe(time.perf_counter() - began)
             self._waiting[id].discard(future)
             if not self._waiting[id]:
                 del self._waiting[id]
@@ -121,6 +142,12 @@ class Commands:
 
         A database that does not answer is no reason to fail: what was asked for is on the log.
         """
+        began = time.perf_counter()
+        shown = await self._shown(aggregate_id, version, watch, within)
+        SHOWN.labels("yes" if shown else "no").observe(time.perf_counter() - began)
+        return shown
+
+    async def _shown(self, aggregate_id: str, version: int, watch: Watch, within: float) -> bool:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(within):

@@ -6,12 +6,17 @@ import asyncio
 import time
 
 import structlog
+from prometheus_client import Counter
 
 from app.log import topics
 from app.log.port import Log, LogError, Start, all_partitions
 from app.log.workers import Heartbeat, read_heartbeat
 
 PAUSE_AFTER_ERROR = 1.0
+
+RESTARTS = Counter(
+    "tunesmith_worker_restarts", "Trainer workers seen with a new session", ["worker"], registry=None
+)
 
 logger = structlog.get_logger("api")
 
@@ -38,6 +43,9 @@ class Fleet:
                     while True:
                         for record in await reader.fetch(500, 1.0):
                             if (heartbeat := read_heartbeat(record)) is not None:
+                                before = self._heard.get(heartbeat.worker)
+                                if before is not None and before[1].session != heartbeat.session:
+                                    RESTARTS.labels(heartbeat.worker).inc()
                                 self._heard[heartbeat.worker] = (time.monotonic(), heartbeat)
                 finally:
                     await reader.close()

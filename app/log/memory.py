@@ -185,6 +185,9 @@ class MemoryReader:
     async def end(self, partition: Partition) -> int:
         return len(self._log._of(partition))
 
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        return {partition: await self.end(partition) for partition in partitions}
+
     async def close(self) -> None:
         """Nothing is held."""
 

@@ -10,7 +10,7 @@ LogError
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -126,6 +126,10 @@ class Reader(Protocol):
         """Offset behind the last committed record."""
         ...
 
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The same of several at once, in as few requests as there are brokers."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -186,11 +190,11 @@ async def all_partitions(log: Log, topic: str) -> list[Partition]:
     return [Partition(topic, number) for number in range(await log.partition_count(topic))]
 
 
-async def ends_of(log: Log, partitions: Iterable[Partition]) -> dict[Partition, int]:
+async def ends_of(log: Log, partitions: Collection[Partition]) -> dict[Partition, int]:
     """The offsets behind the last committed records, as of now."""
     reader = await log.reader(dict.fromkeys(partitions, Start.END), follows=False)
     try:
-        return {partition: await reader.end(partition) for partition in partitions}
+        return await reader.ends(partitions)
     finally:
         await reader.close()
 
@@ -230,7 +234,7 @@ async def batches_from(log: Log, places: Mapping[Partition, int | Start]) -> Asy
     """Every committed record of these partitions from there on, up to what is their end now."""
     reader = await log.reader(places, follows=False)
     try:
-        ends = {partition: await reader.end(partition) for partition in places}
+        ends = await reader.ends(places)
         while any([await reader.position(partition) < end for partition, end in ends.items()]):
             batch = await reader.fetch(bounds.LARGEST_FETCH, bounds.POLL_SECONDS)
             yield [received for received in batch if received.offset < ends[received.partition]]

@@ -209,5 +209,9 @@ class FaultyReader:
         await self._life.step("ask for an end")
         return await self._reader.end(partition)
 
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        await self._life.step("ask for ends")
+        return await self._reader.ends(partitions)
+
     async def close(self) -> None:
         await self._reader.close()

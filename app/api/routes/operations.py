@@ -8,18 +8,19 @@ from typing import Any
 
 from litestar import Request, Response, get
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app.api.audit import LOST
+from app.api.commands import REPLIED, SHOWN
 from app.api.edge import LATENCY
 from app.api.errors import RETRY_AFTER_SECONDS
-from app.api.fleet import Fleet
+from app.api.figures import job_families, lag_families, role_families
+from app.api.fleet import RESTARTS, Fleet
 from app.api.schemas.health import Health, Liveness
 from app.api.service import Service
 
 CHECKED_WITHIN = 3.0
-DURATION_BUCKETS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
 @get("/livez", operation_id="livez", scope=None)
@@ -83,42 +84,23 @@ class _Gathered:
 
 @get("/metrics", operation_id="metrics", scope=None, media_type=CONTENT_TYPE_LATEST)
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Prometheus metrics. Those of jobs come from the events, so every api process tells the same."""
+    """Prometheus metrics.
+
+    Those of jobs, lag, workers and webhooks come from the log and the read model, so every api process tells
+    the same; times of requests and commands are each process's own.
+    """
     service: Service = request.app.state.service
+    state = request.app.state
     registry = CollectorRegistry()
-    registry.register(_Gathered(await job_families(service)))
-    registry.register(LATENCY)
-    registry.register(LOST)
+    families = [
+        *await job_families(service.pool),
+        *await role_families(service.pool, state.fleet),
+        *await lag_families(state.lags),
+    ]
+    registry.register(_Gathered(families))
+    for own in (LATENCY, REPLIED, SHOWN, RESTARTS, LOST):
+        registry.register(own)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-
-async def job_families(service: Service) -> list[Metric]:
-    """The source document's three metrics, out of the read model."""
-    created = CounterMetricFamily(
-        "tuning_job_created", "Total number of tuning jobs created", labels=["model", "user_id"]
-    )
-    for row in await service.pool.fetch("SELECT model, account_id, count(*) AS n FROM tunings GROUP BY 1, 2"):
-        created.add_metric([row["model"], row["account_id"]], row["n"])
-    status = GaugeMetricFamily(
-        "tuning_job_status", "Current status of tuning jobs not ended", labels=["job_id", "status"]
-    )
-    for row in await service.pool.fetch(
-        "SELECT id, status FROM tunings WHERE status IN ('pending', 'running', 'paused') ORDER BY id"
-    ):
-        status.add_metric([row["id"], row["status"]], 1)
-    duration = HistogramMetricFamily(
-        "tuning_job_duration_seconds", "Time spent training", labels=["model", "status"]
-    )
-    counts = ", ".join(f"count(*) FILTER (WHERE s <= {bound})" for bound in DURATION_BUCKETS)
-    for row in await service.pool.fetch(
-        f"SELECT model, status, sum(s)::float8, count(*), {counts} FROM (SELECT model, status, "
-        "extract(epoch FROM finished_at - started_at) AS s FROM tunings "
-        "WHERE finished_at IS NOT NULL AND started_at IS NOT NULL) AS ended GROUP BY 1, 2"
-    ):
-        model, ended, total, number, *below = row.values()
-        buckets = [(str(float(bound)), n) for bound, n in zip(DURATION_BUCKETS, below, strict=True)]
-        duration.add_metric([model, ended], buckets=[*buckets, ("+Inf", number)], sum_value=total)
-    return [created, status, duration]
 
 
 ROUTES = [livez, health, metrics]

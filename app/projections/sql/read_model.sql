@@ -37,6 +37,8 @@ CREATE TABLE tuning_events (
     body json NOT NULL,
     PRIMARY KEY (tuning_id, version)
 );
+CREATE INDEX tuning_losses ON tuning_events ((body ->> 'reason'))
+    WHERE type = 'tunesmith.tuning.attempt_lost.v1';
 
 CREATE TABLE files (
     id text PRIMARY KEY,

@@ -9,21 +9,27 @@ import tarfile
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 import pytest
 
+from app.domain.accounts import OpenAccount
 from app.domain.tunings import (
     AssignAttempt,
     Attempt,
     EpochResult,
+    Failure,
     ReportEpoch,
+    ReportFailed,
+    ReportLost,
     ReportStarted,
     ReportSucceeded,
     ResultFile,
 )
+from app.log import topics
 from app.log.metrics import Phase, Step, metric_record
 from app.log.queue import QueuePlace, queue_record
-from app.log.workers import Device, Heartbeat, Slot, heartbeat_record
+from app.log.workers import Device, Heartbeat, Occupant, Slot, heartbeat_record
 from tests.integration.api.service import MODEL, Running, until, uploaded
 
 
@@ -87,6 +93,93 @@ async def test_the_three_metrics_of_jobs_come_from_the_events(
     assert f'job_id="{ending}"' not in text
     assert f'tuning_job_duration_seconds_count{{model="{MODEL}",status="succeeded"}} 1.0' in text
     assert 'tunesmith_http_request_seconds_count{method="POST",status="201"}' in text
+
+
+async def test_the_figures_of_each_role_come_from_the_log_and_the_read_model(
+    service: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.lag.FRESH_SECONDS", 0.0)
+    body = {"model": MODEL, "training_file": await uploaded(client)}
+    id = (await client.post("/v1/tunings.create", json=body)).json()["id"]
+    projector, handler = ("projector", "read_model"), ("command-handler", "decisions")
+    roles = projector, ("reactor", "check_files"), handler
+
+    async def figures() -> dict[str, float]:
+        lines = (await client.get("/metrics")).text.splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line[0] != "#"}
+
+    def lag(found: dict[str, float], role: tuple[str, str], kind: str = "records") -> dict[str, float]:
+        begins = f'tunesmith_lag_{kind}{{consumer="{role[1]}",role="{role[0]}",topic="'
+        return {name.removeprefix(begins)[:-2]: at for name, at in found.items() if name.startswith(begins)}
+
+    async def caught_up() -> bool:
+        found = await figures()
+        return all(lag(found, role) and not any(lag(found, role).values()) for role in roles)
+
+    await until(caught_up)
+    found = await figures()
+    streams = ("tunings", "files", "models", "accounts")
+    assert set(lag(found, projector)) == {*map(topics.events, streams), topics.METRICS, topics.QUEUE}
+    assert set(lag(found, handler)) == set(map(topics.commands, streams))
+    assert not any(lag(found, projector, "seconds").values())
+    assert found["tunesmith_tunings_waiting"] == 1
+    assert found['tunesmith_command_seconds_count{outcome="accepted",stream="tunings"}'] >= 1
+    assert found['tunesmith_visible_seconds_count{shown="yes"}'] >= 1
+
+    for command in (
+        AssignAttempt(Attempt(1, "w", "s", 0)),
+        ReportStarted(1, "s"),
+        ReportLost(1, "s", "child_died"),
+        AssignAttempt(Attempt(2, "w", "s", 0)),
+        ReportFailed(2, "s", Failure("out_of_memory", "user", "too large")),
+    ):
+        await service.send("tunings", id, command, actor="worker:w")
+    for name, status, seconds in (("a", "pending", -60), ("b", "pending", 3600), ("c", "failed", 0)):
+        await service.sql(
+            "INSERT INTO ops.deliveries (id, webhook_id, event_id, type, payload, status, next_at) "
+            "VALUES ($1, 'wh-nobody', $1, 't', '', $2, now() + make_interval(secs => $3))",
+            name,
+            status,
+            seconds,
+        )
+    writer, begun = await service.log.writer(), 0
+
+    async def told() -> bool:
+        nonlocal begun
+        begun += 1  # a worker that is started over and over
+        slots = (Slot(0, Device("cuda", "a", 1), Occupant("job", 1)), Slot(1, Device("cuda", "b", 1)))
+        await writer.send(heartbeat_record(Heartbeat("w", f"s{begun}", 1, slots)))
+        found = await figures()
+        return (
+            found.get('tunesmith_attempts_lost_total{reason="child_died"}') == 1
+            and found.get('tunesmith_tunings_failed_total{blame="user",code="out_of_memory"}') == 1
+            and found.get('tunesmith_worker_restarts_total{worker="w"}', 0) >= 1
+        )
+
+    await until(told)
+    found = await figures()
+    states = [found[f'tunesmith_webhook_deliveries{{state="{one}"}}'] for one in ("due", "waiting", "failed")]
+    assert states == [1, 1, 1]
+    assert 60 <= found["tunesmith_webhook_overdue_seconds"] < 3600
+    assert found["tunesmith_workers"] == 1
+    assert found['tunesmith_worker_slots{device="cuda",state="busy"}'] == 1
+    assert found['tunesmith_worker_slots{device="cuda",state="free"}'] == 1
+
+    holder = await asyncpg.connect(service.dsn)
+    try:
+        async with holder.transaction():  # the projector cannot go on
+            await holder.execute("SELECT FROM read.checkpoints FOR UPDATE")
+            for number in range(3):
+                await service.send("accounts", f"acct-{number}", OpenAccount("one more"))
+
+            async def behind() -> bool:
+                return lag(await figures(), projector)[topics.events("accounts")] == 3
+
+            await until(behind)
+            assert lag(await figures(), projector, "seconds")[topics.events("accounts")] > 0
+    finally:
+        await holder.close()
+    await until(caught_up)
 
 
 async def test_a_run_is_followed_through_its_phases_to_its_end(
