@@ -19,7 +19,7 @@ from app.domain.wording import in_words
 from app.log.port import LogError
 from app.storage.store import StorageError, StorageFull
 
-RETRY_AFTER_SECONDS = 2
+RETRY_AFTER_SECONDS = 5  # clients try two or three times by default: enough for a short restart
 MOST_FAULTS = 100  # told of one request: a body that is all faults is not answered with a larger one
 
 TYPES: dict[int, ErrorType] = {

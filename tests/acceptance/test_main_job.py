@@ -189,5 +189,9 @@ def test_the_log_carries_the_ids_of_job_attempt_command_and_request(
     lines = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
     created = next(one for one in lines if one["event"] == "tuning_created" and one["id"] == tuned[0].id)
     assert {"timestamp", "level", "command_id", "request_id", "actor"} <= set(created)
+    asked = next(one for one in lines if one["event"] == "job_created" and one["job_id"] == tuned[0].id)
+    assert (asked["level"], asked["model"]) == ("info", MODEL)
+    assert asked["request_id"] == created["request_id"]
+    assert asked["user_id"].startswith("acct-")
     begun = next(one for one in lines if one["event"] == "attempt_begun" and one["job_id"] == tuned[0].id)
     assert begun["attempt"] == 1

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import socket
+import threading
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from tunesmith import AsyncTuningClient, TuningClient, verify_webhook
 
+from app.domain.hyperparameters import Hyperparameters, resolve
+from app.domain.ids import derive_id
+from app.domain.tunings import CreateTuning, FileRef, ModelRef, UpdateTuning
+from app.log.kafka import KafkaLog
 from tests.acceptance.running import Service, descendants, gone, running, server, start, wait_until
+from tests.integration.api.service import MODEL, send
 from tests.receiver import receiving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -106,6 +117,54 @@ async def test_an_endpoint_is_told_with_a_signature_of_the_installations_own_key
 
 def test_a_fresh_service_does_not_complain_of_what_it_has_yet_to_make(service: Service) -> None:
     assert "does not exist" not in service.log.read_text()
+
+
+def test_a_stream_is_followed_over_a_killed_api_and_what_happened_meanwhile_comes_once(
+    service: Service,
+) -> None:
+    log = KafkaLog(json.loads((service.data_dir / "addresses.json").read_text())["kafka"])
+    id = derive_id("job", uuid4().hex)
+    seen: list[str] = []
+
+    def tell(*bodies: Any) -> None:
+        async def send_all() -> None:
+            for body in bodies:
+                await send(log, "tunings", id, body)
+
+        asyncio.run(send_all())
+
+    def api() -> int:
+        [found] = [one.pid for one in descendants(service) if one.cmdline()[-2:] == ["run", "api"]]
+        return found
+
+    def follow() -> None:
+        with TuningClient(service.key, base_url=service.url) as client:
+            seen.extend(event.id for event in client.tunings.get(id).stream_events())
+
+    with TuningClient(service.key, base_url=service.url) as client:
+        [account] = [one.id for one in client.accounts.list() if one.name == "default"]
+        tell(too_large_for_any_worker(account))
+        wait_until(lambda: id in [job.id for job in client.tunings.list()])
+        following = threading.Thread(target=follow, daemon=True)
+        following.start()
+        tell(UpdateTuning(priority=1))
+        before = api()
+        wait_until(lambda: len(seen) == 2)
+        os.kill(before, signal.SIGKILL)
+        tell(*(UpdateTuning(priority=priority) for priority in (2, 3, 4)))
+        wait_until(lambda: len(seen) == 5)
+        assert api() != before
+        assert client.tunings.cancel(id).status == "cancelled"
+        following.join(60)
+    assert seen == [f"{id}:{version}" for version in range(1, 7)]
+
+
+def too_large_for_any_worker(account: str) -> CreateTuning:
+    """A tuning to which nothing happens by itself."""
+    hyperparameters = resolve({}, rows=1, context_length=2048)
+    assert isinstance(hyperparameters, Hyperparameters)
+    file = FileRef("file-a", "00", "files/a", 10, 1)
+    return CreateTuning(account, ModelRef(MODEL, "r1"), file, None, hyperparameters, memory=2**60)
 
 
 def test_a_second_up_on_the_same_data_is_refused(service: Service) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
 import pytest
+from tunesmith import AsyncTuningClient
 
 from app.api import app as api
 from app.embedded import ports
@@ -33,8 +35,18 @@ def unavailable(answer: httpx.Response) -> None:
     assert answer.headers["x-request-id"]
 
 
+def refused_once(caplog: pytest.LogCaptureFixture) -> Callable[[], Awaitable[bool]]:
+    """A condition: the SDK has met the outage, and means to try again."""
+    caplog.set_level("INFO", "tunesmith")
+
+    async def is_so() -> bool:
+        return any(message.startswith("retry 1/") for message in caplog.messages)
+
+    return is_so
+
+
 async def test_without_postgresql_the_answer_is_503_and_all_is_well_once_it_is_back(
-    database: str, tmp_path: Path
+    database: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     parts = urlsplit(database)
     assert parts.hostname is not None
@@ -52,10 +64,16 @@ async def test_without_postgresql_the_answer_is_503_and_all_is_well_once_it_is_b
             assert health.json()["database"].startswith("error: ")
             assert health.json()["kafka"] == "ok"
             assert (await client.get("/livez")).status_code == 200
-            await proxy.start()
+            async with AsyncTuningClient(service.key, base_url=service.url) as sdk:
+                made = asyncio.create_task(sdk.tunings.create(MODEL, body["training_file"]))
+                await until(refused_once(caplog))
+                await proxy.start()
+                job = await made  # the user has noticed nothing
 
             async def back() -> bool:
-                return (await client.get("/v1/models")).status_code == 200
+                return [one["id"] for one in (await client.get("/v1/tunings.list")).json()["data"]] == [
+                    job.id
+                ]
 
             await until(back)
             for _ in range(3):  # the listener too is back: what was made is to be seen at once
@@ -134,10 +152,10 @@ async def test_a_read_model_that_lags_gives_202_with_the_whole_object(
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_without_kafka_commands_are_503_reads_go_on_and_all_is_well_once_it_is_back(
-    database: str, tmp_path: Path, cache_dir: Path
+    database: str, tmp_path: Path, cache_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = ports.free_port()
-    broker = contextlib.AsyncExitStack()
+    broker, clients = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
     bootstrap = await broker.enter_async_context(embedded_kafka(tmp_path / "kafka", cache_dir, port=port))
     try:
         await topic_admin.apply(bootstrap, declared("embedded"))
@@ -145,6 +163,9 @@ async def test_without_kafka_commands_are_503_reads_go_on_and_all_is_well_once_i
             body = {"model": MODEL, "training_file": await uploaded(client)}
             assert (await client.post(CREATE, json=body)).status_code == 201
             await broker.aclose()
+            patient = AsyncTuningClient(service.key, base_url=service.url, max_retries=12)
+            user = await clients.enter_async_context(patient)
+            made = asyncio.create_task(user.tunings.create(MODEL, body["training_file"], suffix="carried"))
             with_key, without, health = await asyncio.gather(
                 client.post(CREATE, json=body, headers={"idempotency-key": "k"}),
                 client.post(CREATE, json=body),
@@ -157,6 +178,7 @@ async def test_without_kafka_commands_are_503_reads_go_on_and_all_is_well_once_i
             assert health.status_code == 503
             assert health.json()["kafka"].startswith("error: ")
             assert (await client.get("/v1/tunings.list")).status_code == 200
+            await until(refused_once(caplog))
             await broker.enter_async_context(embedded_kafka(tmp_path / "kafka", cache_dir, port=port))
 
             async def takes() -> str | None:
@@ -166,7 +188,16 @@ async def test_without_kafka_commands_are_503_reads_go_on_and_all_is_well_once_i
             first = await until(takes, 60)
             again = await client.post(CREATE, json=body, headers={"idempotency-key": "k"})
             assert again.json()["id"] == first
+            async with asyncio.timeout(90):
+                job = await made
+
+            async def there() -> list[str]:
+                found = (await client.get("/v1/tunings.list")).json()["data"]
+                return [one["id"] for one in found if one["suffix"] == "carried"]
+
+            assert await until(there) == [job.id]
     finally:
+        await clients.aclose()
         await broker.aclose()
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import logging
 import os
+import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,10 @@ import msgspec
 import psutil
 import pytest
 import pytest_asyncio
+import structlog
 from msgspec import Struct
 
+from app import logs
 from app.catalogue.catalogue import CATALOGUE, Entry
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.tunings import (
@@ -56,11 +62,13 @@ class Shop(Struct, frozen=True):
     store: Store
     stop: asyncio.Event
 
-    async def create(self, id: str, *, rows: int = 8, epochs: int = 1, sha256: str | None = None) -> None:
-        """Create a tuning of the example's first rows."""
+    async def create(
+        self, id: str, *, rows: int = 8, epochs: int = 1, sha256: str | None = None, content: bytes = b""
+    ) -> None:
+        """Create a tuning of the example's first rows, or of a file with this content."""
         lines = (EXAMPLE / "train.jsonl").read_bytes().splitlines(keepends=True)[:rows]
         key = f"files/file-{id}/upload"
-        put = await self.store.put_bytes(key, b"".join(lines))
+        put = await self.store.put_bytes(key, content or b"".join(lines))
         asked = {"rank": 4, "epochs": epochs, "batch_size": 4, "learning_rate": 1e-3}
         hyperparameters = resolve(asked, rows=rows, context_length=2048)
         assert isinstance(hyperparameters, Hyperparameters)
@@ -162,7 +170,8 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
     await shop.create("job-2", rows=160, epochs=100)
 
     async def waits() -> bool:
-        return await shop.place("job-2") == QueuePlace(1)
+        place = await shop.place("job-2")
+        return place is not None and place.position == 1
 
     async def succeeds() -> bool:
         return "Dispatched" in await shop.happened("job-2")
@@ -210,6 +219,38 @@ async def test_a_file_with_other_bytes_than_were_accepted_fails_the_tuning(shop:
     assert "upload the file again" in failure.message
 
 
+async def test_a_training_that_fails_is_told_in_the_log(shop: Shop, json_log: io.StringIO) -> None:
+    await shop.create("job-bad", rows=1, content=b"no row\n")
+
+    async def ended() -> bool:
+        return "Failed" in await shop.happened("job-bad")
+
+    await until(ended)
+    failure = (await shop.tuning("job-bad")).failure
+    assert failure is not None
+    lines = [json.loads(line) for line in json_log.getvalue().splitlines()]
+    [told] = [line for line in lines if line["event"] == "training_failed"]
+    assert (told["level"], told["job_id"], told["attempt"]) == ("error", "job-bad", 1)
+    assert (told["error"], told["code"]) == (failure.message, failure.code)
+    assert re.fullmatch(r"\d+\.\d GB", told["gpu_memory_used"])
+    assert told["timestamp"].endswith("Z")
+
+
+@pytest.fixture
+def json_log() -> Iterator[io.StringIO]:
+    """What the roles log, as their processes write it."""
+    stream, root = io.StringIO(), logging.getLogger()
+    before, level = root.handlers[:], root.level
+    logs.configure("info", stream)
+    structlog.configure(cache_logger_on_first_use=False)  # the loggers of this process outlive the test
+    try:
+        yield stream
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        structlog.reset_defaults()
+
+
 async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_frees_its_slot(
     shop: Shop,
 ) -> None:
@@ -218,7 +259,8 @@ async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_f
     async def trains() -> bool:
         beat = await shop.beat()
         occupant = beat.slots[0].occupant if beat is not None and beat.slots else None
-        return occupant is not None and occupant.step >= 1
+        # What is left comes with a step: the scheduler tells by it when the next one will start.
+        return occupant is not None and occupant.step >= 1 and occupant.seconds_left is not None
 
     await until(trains)
     [first] = children()
