@@ -145,6 +145,14 @@ def test_every_process_tells_the_same_metrics_from_the_events(
     assert f'tuning_job_duration_seconds_count{{model="{MODEL}",status="succeeded"}} 1.0' in text
     assert f'job_id="{tuned[0].id}"' not in text  # it has ended
 
+    def caught_up() -> bool:
+        lines = httpx.get(f"{service.url}/metrics").text.splitlines()
+        lag = [line for line in lines if line.startswith("tunesmith_lag_records{")]
+        roles = {role for role in ("projector", "reactor", "command-handler") if f'role="{role}"' in str(lag)}
+        return len(roles) == 3 and all(line.endswith(" 0.0") for line in lag)
+
+    wait_until(caught_up)
+
 
 def test_health_is_good_and_names_the_devices(service: Service) -> None:
     def healthy() -> bool:

@@ -65,8 +65,9 @@ async def test_without_postgresql_the_answer_is_503_and_all_is_well_once_it_is_b
             assert health.json()["kafka"] == "ok"
             assert (await client.get("/livez")).status_code == 200
             async with AsyncTuningClient(service.key, base_url=service.url) as sdk:
+                refused = refused_once(caplog)
                 made = asyncio.create_task(sdk.tunings.create(MODEL, body["training_file"]))
-                await until(refused_once(caplog))
+                await until(refused)
                 await proxy.start()
                 job = await made  # the user has noticed nothing
 
@@ -163,6 +164,7 @@ async def test_without_kafka_commands_are_503_reads_go_on_and_all_is_well_once_i
             body = {"model": MODEL, "training_file": await uploaded(client)}
             assert (await client.post(CREATE, json=body)).status_code == 201
             await broker.aclose()
+            refused = refused_once(caplog)
             patient = AsyncTuningClient(service.key, base_url=service.url, max_retries=12)
             user = await clients.enter_async_context(patient)
             made = asyncio.create_task(user.tunings.create(MODEL, body["training_file"], suffix="carried"))
@@ -178,7 +180,7 @@ async def test_without_kafka_commands_are_503_reads_go_on_and_all_is_well_once_i
             assert health.status_code == 503
             assert health.json()["kafka"].startswith("error: ")
             assert (await client.get("/v1/tunings.list")).status_code == 200
-            await until(refused_once(caplog))
+            await until(refused)
             await broker.enter_async_context(embedded_kafka(tmp_path / "kafka", cache_dir, port=port))
 
             async def takes() -> str | None:
