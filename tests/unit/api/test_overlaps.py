@@ -68,7 +68,8 @@ async def test_what_takes_long_is_counted_on_and_told_later(
     monkeypatch.setattr(comparing, "WAITED_SECONDS", 0)
     with pytest.raises(ApiError) as refused:
         await overlaps.of(file("training"), file("validation"))
-    assert (refused.value.status, refused.value.headers["retry-after"]) == (503, "2")
+    assert refused.value.status == 503
+    assert int(refused.value.headers["retry-after"]) >= 1
     monkeypatch.setattr(comparing, "WAITED_SECONDS", 60)
     assert await overlaps.of(file("training"), file("validation")) == Overlap(5, 10, (5, 6, 7, 8, 9))
 
