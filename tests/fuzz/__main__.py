@@ -11,8 +11,8 @@ from pathlib import Path
 
 from app import logs
 from app.embedded.postgres import embedded_postgres
+from tests.fuzz.company import fuzzed_service
 from tests.fuzz.fuzzing import Fuzzed, fuzz
-from tests.integration.api.service import memory_log, running
 
 LEAST_CASES = 2_000
 
@@ -22,7 +22,7 @@ async def fuzzed(*options: str) -> Fuzzed:
     with tempfile.TemporaryDirectory(prefix="tunesmith-fuzz-") as folder:
         async with (
             embedded_postgres(Path(folder) / "postgres") as dsn,
-            running(memory_log(), dsn, Path(folder)) as service,
+            fuzzed_service(dsn, Path(folder)) as service,
         ):
             return await fuzz(service, *options, on_line=lambda line: print(line, end="", flush=True))
 
@@ -35,6 +35,9 @@ def main() -> int:
     given = parser.parse_args()
     logs.configure("error")
     found = asyncio.run(fuzzed("--max-examples", str(given.examples), "--seed", str(given.seed)))
+    for operation, answers in sorted(found.answers.items()):
+        told = ", ".join(f"{number} × {status}" for status, number in sorted(answers.items()))
+        print(f"{operation:<28}{told}")
     print(f"{found.cases} cases, seed {given.seed}")
     return 0 if found.passed and found.cases >= LEAST_CASES else 1
 

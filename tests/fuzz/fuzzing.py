@@ -4,43 +4,69 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 from msgspec import Struct
 
 from app.domain.accounts import IssueKey
 from app.domain.ids import derive_id
-from app.log.workers import Device, Heartbeat, Slot, heartbeat_record
+from tests.fuzz.company import keep_company
 from tests.integration.api.service import MODEL, Running, until, uploaded
 
 HERE = Path(__file__).parent
+ROWS = {
+    "supervised": b'{"prompt": "%s?", "completion": "2"}\n',
+    "dpo": b'{"prompt": "%s?", "chosen": "2", "rejected": "3"}\n',
+}
 
 
 class Fuzzed(Struct, frozen=True):
-    """What came of it: requests made, whether all checks passed, and what schemathesis said."""
+    """What came of it: requests made, whether all checks passed, what schemathesis said, and the answers.
+
+    `answers` are their numbers by operation and status.
+    """
 
     cases: int
     passed: bool
     told: str
+    answers: dict[str, dict[str, int]]
+
+    def taken(self, operation: str) -> int:
+        """How many requests of an operation were accepted."""
+        return sum(n for status, n in self.answers.get(operation, {}).items() if status.startswith("2"))
 
 
 async def fuzz(service: Running, *options: str, on_line: Callable[[str], None] = lambda line: None) -> Fuzzed:
     """Try every operation of the service's OpenAPI document; `on_line` hears what schemathesis says."""
     key = await _admin_key(service)
     async with service.client(key) as client:
-        file = await uploaded(client)
-    living = asyncio.create_task(_a_worker_lives(service))
+        files = {
+            method: [await uploaded(client, row % word * 8) for word in (b"training", b"validation")]
+            for method, row in ROWS.items()
+        }
+        parts = dict([await _upload(client) for _ in range(8)])
+    given = {
+        "model": MODEL,
+        "account": service.account,
+        "key": derive_id("key", key),
+        "files": files,
+        "parts": parts,
+    }
+    company = asyncio.create_task(keep_company(service))
+    answers = service.folder / "answers.json"
     environment = os.environ | {
         "SCHEMATHESIS_HOOKS": "tests.fuzz.hooks",
-        "FUZZ_FILE": file,
-        "FUZZ_MODEL": MODEL,
-        "FUZZ_KEY_ID": derive_id("key", key),
-        "FUZZ_ACCOUNT": service.account,
+        "FUZZ_GIVEN": json.dumps(given),
+        "FUZZ_ANSWERS": str(answers),
+        "PYTHONHASHSEED": "0",
         "NO_COLOR": "1",
         "COLUMNS": "110",
     }
@@ -61,12 +87,23 @@ async def fuzz(service: Running, *options: str, on_line: Callable[[str], None] =
             on_line(line.decode())
         status = await process.wait()
     finally:
-        living.cancel()
+        company.cancel()
         if process.returncode is None:
             process.kill()
             await process.wait()
+    with suppress(asyncio.CancelledError):
+        await company
     counted = re.search(r"(\d[\d,]*) generated", told)
-    return Fuzzed(int(counted[1].replace(",", "")) if counted else 0, status == 0, told)
+    cases = int(counted[1].replace(",", "")) if counted else 0
+    return Fuzzed(cases, status == 0, told, json.loads(answers.read_text()) if answers.exists() else {})
+
+
+async def _upload(client: httpx.AsyncClient) -> tuple[str, list[str]]:
+    """An upload with all of its parts, by its id."""
+    content = ROWS["supervised"] % b"in parts"
+    upload = await client.post("/v1/uploads", json={"filename": "a", "bytes": len(content)})
+    part = await client.post(f"/v1/uploads/{upload.json()['id']}/parts", files={"data": content})
+    return upload.json()["id"], [part.json()["id"]]
 
 
 async def _admin_key(service: Running) -> str:
@@ -82,11 +119,3 @@ async def _admin_key(service: Running) -> str:
 
     await until(known)
     return key
-
-
-async def _a_worker_lives(service: Running) -> None:
-    """Else `/health` says 503, as it must, and schemathesis takes every 5xx for a fault."""
-    writer = await service.log.writer()
-    while True:
-        await writer.send(heartbeat_record(Heartbeat("w", "s", 1, (Slot(0, Device("cpu", "cpu", 1)),))))
-        await asyncio.sleep(5)

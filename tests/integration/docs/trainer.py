@@ -40,10 +40,11 @@ class Trainer:
                 for row in await self._service.sql("SELECT id FROM tunings WHERE status = 'pending'"):
                     if row["id"] not in known:
                         known.add(row["id"])
-                        training.create_task(self._train(row["id"], patient=self.patient))
+                        training.create_task(self.train(row["id"], patient=self.patient))
                 await asyncio.sleep(0.1)
 
-    async def _train(self, id: str, *, patient: bool) -> None:
+    async def train(self, id: str, *, patient: bool) -> None:
+        """Train one."""
         await self._report(id, AssignAttempt(Attempt(1, "gpu-box", "s", 0)), ReportStarted(1, "s"))
         await self._step(id, 1, 1)
         number = 1
