@@ -117,6 +117,10 @@ async def test_a_list_is_narrowed_by_status_and_metadata(client: httpx.AsyncClie
     assert await listed(status="cancelled") == [second["id"]]
     assert await listed(**{"metadata[team]": "a"}) == [first["id"]]
     assert await listed(**{"metadata[team]": "a", "metadata[run]": "2"}) == []
+    for face in ("tunings.list", "fine_tuning/jobs"):
+        for query in ("metadata[team]=a&metadata[team]=b", "metadata[team][x]=a"):
+            answer = await client.get(f"/v1/{face}?{query}")
+            assert (answer.status_code, answer.json()["error"]["param"][:14]) == (400, "metadata[team]")
 
 
 PAGES = [
