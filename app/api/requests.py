@@ -24,6 +24,7 @@ from app.domain.wording import in_words
 LARGEST_JSON_BYTES = 1024**2
 BODY_WITHIN = 30.0
 LONGEST_NUMBER = 18
+EXACT = 2**53  # from there on a float is not every whole number
 NOT_JSON = (msgspec.DecodeError, RecursionError, ValueError)
 
 NO_NUL = r"^[^\x00]*$"
@@ -132,10 +133,32 @@ def read_fields(kind: type[Struct], body: Mapping[str, Any]) -> tuple[dict[str, 
                 faults.append(RequestFault(name, f"{name} is required", "missing_field"))
             continue
         try:
-            values[name] = msgspec.convert(value, field.type, strict=True)
+            values[name] = _converted(value, field.type)
         except msgspec.ValidationError as error:
             faults.append(RequestFault(name, in_words(name, error, field.type)))
     return values, faults
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    """A field's value; a whole number may be written `1.0`, which is an integer in JSON Schema.
+
+    Raises `msgspec.ValidationError`.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError:
+        return msgspec.convert(_whole(value), kind, strict=True)
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer() and abs(value) < EXACT:
+            return int(value)
+        case dict():
+            return {name: _whole(each) for name, each in value.items()}
+        case list():
+            return [_whole(each) for each in value]
+    return value
 
 
 def plain_query(pairs: Iterable[tuple[str, str]], handler: BaseRouteHandler) -> None:

@@ -243,6 +243,8 @@ def _read(name: str, value: Any) -> Any:
     shown = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "…"
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} is {shown}: expected a finite number")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as JSON Schema has it, 3.0 is an integer too
     try:
         return msgspec.convert(value, row.type, strict=True)
     except msgspec.ValidationError as error:

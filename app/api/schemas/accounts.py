@@ -33,7 +33,7 @@ class LimitsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = UNSET
 
 
-class AccountRequest(Struct, frozen=True, kw_only=True):
+class AccountRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An account to open."""
 
     name: Annotated[Label, Meta(description="No other account's.")]
@@ -43,7 +43,7 @@ class AccountRequest(Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class AccountUpdate(Struct, frozen=True, kw_only=True):
+class AccountUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to change; what is not named stays."""
 
     name: Annotated[Label | None, Meta(description="Another name; no other account's.")] = None

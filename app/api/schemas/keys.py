@@ -18,7 +18,7 @@ Lifetime = Annotated[int, Meta(ge=1, le=TEN_YEARS)]
 AccountId = Annotated[str, Meta(max_length=256, pattern=r"^[^\x00]*$")]
 
 
-class KeyRequest(Struct, frozen=True, kw_only=True):
+class KeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key to create."""
 
     name: Annotated[Label, Meta(description="What it is for.")]
@@ -35,7 +35,7 @@ class KeyRequest(Struct, frozen=True, kw_only=True):
     account: Annotated[AccountId | None, Meta(description="Id of another account; for admins.")] = None
 
 
-class RotationRequest(Struct, frozen=True, kw_only=True):
+class RotationRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a key is replaced."""
 
     keep_seconds: Annotated[

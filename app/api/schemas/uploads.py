@@ -19,7 +19,7 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")]
 UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
 
 
-class UploadRequest(Struct, frozen=True):
+class UploadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """An upload in parts, announced."""
 
     filename: Annotated[str, Meta(min_length=1, max_length=1024, description="A label, never a path.")]
@@ -34,7 +34,7 @@ class UploadRequest(Struct, frozen=True):
     ] = "application/jsonl"
 
 
-class CompleteRequest(Struct, frozen=True):
+class CompleteRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The parts that make the file, in this order."""
 
     part_ids: Annotated[

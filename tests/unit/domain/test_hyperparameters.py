@@ -184,3 +184,9 @@ def test_each_row_tells_what_it_means_and_its_default_can_be_given(name: str) ->
     assert resolved({name: None}) == resolved({})
     if row.auto is not None:
         assert resolved({name: "auto"}) == resolved({})
+
+
+def test_a_whole_number_may_be_written_as_a_float() -> None:
+    resolved = resolve({"epochs": 2.0}, rows=8, context_length=2048)
+    assert isinstance(resolved, Hyperparameters)
+    assert (resolved.epochs, type(resolved.epochs)) == (2, int)
