@@ -18,15 +18,16 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": TEXT,
     },
     "x-ratelimit-limit": {
-        "description": "How many tunings the account may create in any 60 seconds, where it has a limit.",
+        "description": "How many tunings the account may create in any 60 seconds; "
+        "2147483647: it has no limit.",
         "schema": COUNT,
     },
     "x-ratelimit-remaining": {
-        "description": "How many of these are left, where the account has a limit.",
+        "description": "How many of these are left; 2147483647 without a limit.",
         "schema": COUNT,
     },
     "x-ratelimit-reset": {
-        "description": "Seconds until there is room for one more, where the account has a limit.",
+        "description": "Seconds until there is room for one more; 0 without a limit.",
         "schema": COUNT,
     },
     "location": {"description": "Path of what was made.", "schema": TEXT},

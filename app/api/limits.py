@@ -20,6 +20,12 @@ from app.settings import Settings
 
 WINDOW_SECONDS = 60
 QUOTA_RETRY_SECONDS = 60
+# Numbers that a client can reckon with: there is always room.
+UNLIMITED = {
+    "x-ratelimit-limit": "2147483647",
+    "x-ratelimit-remaining": "2147483647",
+    "x-ratelimit-reset": "0",
+}
 RESERVED_SECONDS = 3600  # a command that got no answer may still take
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
@@ -90,7 +96,7 @@ def limit_headers(limit: int, window: Window) -> dict[str, str]:
 async def standing(pool: asyncpg.Pool, account_id: str, limits: Limits) -> dict[str, str]:
     """The rate-limit headers of an account as it stands now."""
     if not limits.creates_per_minute:
-        return {}
+        return UNLIMITED
     [row] = await pool.fetch(WINDOW, account_id, WINDOW_SECONDS)
     return limit_headers(limits.creates_per_minute, Window(row["taken"], row["reset"]))
 

@@ -55,8 +55,9 @@ async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     state = connection.scope["state"]
     known = await service.keys.find(connection.headers.get("authorization"))
     state[CALLER] = known.caller
-    session = Session(service, known.admit(scope), state["request_id"], time.monotonic())
+    session = Session(service, known.caller, state["request_id"], time.monotonic())
     state[LIMITS] = await standing(service.pool, session.caller.account_id, session.limits)
+    known.admit(scope)
     state["session"] = session
     encoding = connection.headers.get("content-encoding", "identity").strip().lower()
     if "body" in handler.opt and encoding not in ("", "identity"):

@@ -28,9 +28,11 @@ What holds for every route:
   405, 408, 431, 500 and 503; the others that it can answer with are listed with it, and the codes that are
   its own.
 - **Fields and query parameters** that a route does not know are refused; the message names those it knows.
-- **Headers** of every answer: `x-request-id`, which the operator can find in the log, and the rate limit,
-  `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset` (seconds), where the account has one.
-  429 and 503 carry `Retry-After`. The OpenAPI document has every header of every answer.
+- **Headers** of every answer: `x-request-id`, which the operator can find in the log; and of every answer
+  to a key, refusals among them, where its account stands with its creates in 60 seconds: `x-ratelimit-limit`,
+  `x-ratelimit-remaining` and `x-ratelimit-reset`, the seconds until there is room again. An account without
+  a limit is told 2147483647, 2147483647 and 0. 429 and 503 carry `Retry-After`. The OpenAPI document has
+  every header of every answer.
 - **Idempotency-Key** on every POST but `tunings.estimate` and `tunings.preview`, which change nothing:
   [Idempotency and retries](../guide/idempotency.md).
 - **202** instead of 200 or 201: accepted, and the answer may not show it yet. Read it again.

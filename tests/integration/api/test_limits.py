@@ -120,6 +120,11 @@ async def test_the_eleventh_create_in_a_minute_is_429(database: str, tmp_path: P
         async with service.client(await open_account(service)) as other:
             taken = await other.get("/v1/tunings.list")
             assert taken.headers["x-ratelimit-remaining"] == "10"
+        # A refusal to an account tells it too, and one without a limit that there is always room.
+        suspended = await open_account(service, suspended=True)
+        async with service.client(suspended) as other:
+            refused = await other.get("/v1/tunings.list")
+            assert (refused.status_code, refused.headers["x-ratelimit-remaining"]) == (403, "10")
         # The window slides: what is older than a minute counts no more.
         await service.sql("UPDATE ops.creates SET at = at - interval '61 seconds' RETURNING 1")
         assert (await client.post(CREATE, json=body)).status_code == 201
