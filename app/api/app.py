@@ -48,7 +48,7 @@ from app.api.service import Service
 from app.api.session import authenticate, session_of
 from app.api.streams import Streams
 from app.api.sweep import keep_swept
-from app.api.wire import BoundedProtocol
+from app.api.wire import Refused, bounded
 from app.log.port import Log
 from app.settings import Settings
 from app.storage.store import Store
@@ -126,7 +126,8 @@ async def serve(
             known, overlaps = Known(pool), Overlaps(store)
             commands, fleet = Commands(log, dsn, pool, known), Fleet(settings.lease_seconds)
             await commands.start()
-            told, keys = Audit(pool), Keys(pool)
+            keys = Keys(pool)
+            told = Audit(pool, keys.remembered)
             streams = Streams(pool, commands, keys)
             beside = [
                 asyncio.create_task(work)
@@ -141,7 +142,7 @@ async def serve(
                 service = Service(settings, pool, keys, known, store, commands, told, streams, overlaps)
                 app = create_app(service, fleet, log)
                 drain = Drain(stop, settings.drain_seconds, streams.end_all)
-                await _answer(app, listening, drain, lambda: on_listening(address))
+                await _answer(app, listening, drain, lambda: on_listening(address), told.hear_unread)
             finally:
                 for task in beside:
                     task.cancel()
@@ -156,6 +157,7 @@ async def _answer(
     listening: socket.socket,
     drain: Drain,
     on_listening: Callable[[], None],
+    on_refused: Refused,
 ) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
@@ -166,7 +168,7 @@ async def _answer(
             timeout_graceful_shutdown=int(drain.seconds),
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             server_header=False,
-            http=BoundedProtocol,
+            http=bounded(on_refused),
         )
     )
     # `serve` would take the signals for itself; they are the process's.

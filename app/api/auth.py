@@ -107,6 +107,14 @@ class Keys:
             raise _unknown("this API key is not known; ask your operator for one")
         return found
 
+    def remembered(self, authorization: bytes | None) -> Caller | None:
+        """Whose key of a request this is, if it was looked up lately; it may be worth nothing by now."""
+        kind, _, key = (authorization or b"").partition(b" ")
+        if kind.lower() != b"bearer":
+            return None
+        kept = self._known.get(hash_api_key(key.strip().decode("latin-1")))
+        return kept[1].caller if kept is not None else None
+
     async def still_good(self, ids: Collection[str]) -> set[str]:
         """Those of these keys that are neither revoked nor expired, nor of a suspended account."""
         rows = await self._pool.fetch(STILL_GOOD, list(ids), datetime.now(UTC))

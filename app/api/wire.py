@@ -8,6 +8,7 @@ What a client may not do here is to hold a connection by doing next to nothing: 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -30,8 +31,19 @@ HANG_UP = "tunesmith.hang_up"
 TOO_SLOW = ApiError(408, "request_too_slow", "the request did not come in time; send it again")
 
 
+Refused = Callable[[ApiError, str, str | None], None]
+"""Hears of a refusal here, its request id, and where the client is."""
+
+
+def bounded(on_refused: Refused) -> type[BoundedProtocol]:
+    """The protocol for a server that wants to hear of what is refused before there is a request."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"on_refused": staticmethod(on_refused)})
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A connection whose client cannot make the server wait or keep what never ends."""
+
+    on_refused: Refused = staticmethod(lambda *_: None)
 
     def __init__(self, *given: object, **named: object) -> None:
         super().__init__(*given, **named)  # type: ignore[arg-type]
@@ -150,12 +162,14 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             answered = self.cycle is not None and not self.cycle.response_complete
         if not answered:
-            body = msgspec.json.encode(error_body(error))
+            request_id, body = f"req-{uuid4().hex}", msgspec.json.encode(error_body(error))
+            if not self._in_body:  # of a request the app is told, and tells
+                self.on_refused(error, request_id, self.client[0] if self.client else None)
             head = [
                 f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
                 "content-type: application/json",
                 f"content-length: {len(body)}",
-                f"x-request-id: req-{uuid4().hex}",
+                f"x-request-id: {request_id}",
                 "connection: close",
             ]
             self.transport.write("\r\n".join([*head, "", ""]).encode() + body)

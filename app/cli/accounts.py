@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.attached import DataDir, attached, fetched, finished
+from app.cli.audited import audited
 
 app = typer.Typer(help="Accounts: who shares this installation.", no_args_is_help=True)
 
@@ -34,7 +35,7 @@ def create(name: str, data_dir: DataDir = None) -> None:
     """
     from app.domain.accounts import OpenAccount
 
-    print(f"{_asked(name, OpenAccount(name, fresh=True), data_dir).id} is open")
+    print(f"{_asked(name, 'createAccount', OpenAccount(name, fresh=True), data_dir).id} is open")
 
 
 @app.command("limits")
@@ -53,7 +54,7 @@ def limits(
     from app.domain.accounts import SetLimits
 
     command = SetLimits(running_tunings, waiting_tunings, stored_bytes, creates_per_minute)
-    print(f"{name}: {_asked(name, command, data_dir).limits}")
+    print(f"{name}: {_asked(name, 'updateAccount', command, data_dir).limits}")
 
 
 @app.command("suspend")
@@ -64,7 +65,7 @@ def suspend(name: Name, data_dir: DataDir = None) -> None:
     """
     from app.domain.accounts import SuspendAccount
 
-    _asked(name, SuspendAccount(), data_dir)
+    _asked(name, "suspendAccount", SuspendAccount(), data_dir)
     print(f"{name} is suspended")
 
 
@@ -76,12 +77,13 @@ def reinstate(name: Name, data_dir: DataDir = None) -> None:
     """
     from app.domain.accounts import ReinstateAccount
 
-    _asked(name, ReinstateAccount(), data_dir)
+    _asked(name, "reinstateAccount", ReinstateAccount(), data_dir)
     print(f"{name} is no longer suspended")
 
 
-def _asked(name: str, command: Any, data_dir: DataDir) -> Any:
+def _asked(name: str, action: str, command: Any, data_dir: DataDir) -> Any:
     from app.keys import account_id, asked
     from app.log.kafka import log_of
 
-    return finished(asked(log_of(attached(data_dir)), account_id(name), command))
+    found, id = attached(data_dir), account_id(name)
+    return finished(audited(found, action, asked(log_of(found), id, command), account=id, target=id))

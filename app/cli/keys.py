@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli.attached import DataDir, attached, fail, fetched, finished
+from app.cli.audited import audited
 
 app = typer.Typer(help="API keys.", no_args_is_help=True)
 
@@ -24,15 +25,16 @@ def create(
 
     Example: `tunesmith-server keys create --account research --scope read --scope write`
     """
-    from app.keys import issue
+    from app.keys import account_id, issue
     from app.log.kafka import log_of
 
     scopes = tuple(scope or ("read", "write"))
     if bad := [one for one in scopes if one not in ("read", "write", "admin")]:
         fail(f"there is no scope {bad[0]!r}; there are read, write, admin")
     expires_at = datetime.now(UTC) + timedelta(seconds=expires_in) if expires_in is not None else None
-    log = log_of(attached(data_dir))
-    key_id, secret = finished(issue(log, account, name, scopes, expires_at))  # type: ignore[arg-type]
+    found = attached(data_dir)
+    made = issue(log_of(found), account, name, scopes, expires_at)  # type: ignore[arg-type]
+    key_id, secret = finished(audited(found, "createKey", made, account=account_id(account)))
     typer.echo(f"key {key_id} of account {account}, shown this once:", err=True)
     print(secret)
 
@@ -71,10 +73,12 @@ def rotate_one(
 
     Example: `tunesmith-server keys rotate key-abc --keep 3600`
     """
-    from app.keys import rotate
+    from app.keys import account_id, rotate
     from app.log.kafka import log_of
 
-    new_id, secret = finished(rotate(log_of(attached(data_dir)), account, key_id, keep))
+    found = attached(data_dir)
+    made = rotate(log_of(found), account, key_id, keep)
+    new_id, secret = finished(audited(found, "rotateKey", made, account=account_id(account), target=key_id))
     typer.echo(f"key {new_id} in place of {key_id}, shown this once:", err=True)
     print(secret)
 
@@ -89,8 +93,10 @@ def revoke_one(
 
     Example: `tunesmith-server keys revoke key-abc`
     """
-    from app.keys import revoke
+    from app.keys import account_id, revoke
     from app.log.kafka import log_of
 
-    finished(revoke(log_of(attached(data_dir)), account, key_id))
+    found = attached(data_dir)
+    done = revoke(log_of(found), account, key_id)
+    finished(audited(found, "revokeKey", done, account=account_id(account), target=key_id))
     print(f"{key_id} is revoked")

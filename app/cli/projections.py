@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from app.cli.attached import DataDir, attached, fetched, finished
+from app.cli.audited import audited
 
 app = typer.Typer(help="The read model.", no_args_is_help=True)
 
@@ -45,6 +46,6 @@ def rebuild_all(data_dir: DataDir = None) -> None:
         await prepare(found.database or "")
         return await rebuild(log_of(found), found.database or "", progress)
 
-    records = finished(work())
+    records = finished(audited(found, "rebuildProjections", work(), target="read"))
     typer.echo("", err=True)
     print(f"the read model was built from {records} records and serves now")

@@ -82,10 +82,11 @@ class Account(Resource):
 
 
 class AuditEntry(Resource):
-    """A request that was refused or changed something: who asked for what, about which thing.
+    """What was refused, changed something or handed out what is kept: who asked for what, about which thing.
 
     `outcome` is `done`, `refused` or `failed` (a 5xx, which may have taken all the same), `code` the
-    refusal's; `action` is an operation's id, `actor` is `key:<id>`; one entry stands for `count` alike.
+    refusal's; `action` is an operation's id, `actor` is `key:<id>` or `system:operator`; one entry stands for
+    `count` alike.
     """
 
     id: str

@@ -60,6 +60,16 @@ def test_keys_are_made_shown_once_and_revoked(service: Service) -> None:
         return answer.status_code == 401
 
     wait_until(locked_out)
+    gone = service.operator("keys", "revoke", "key-none", "--account", "team")
+    assert gone.returncode == 1
+    with TuningClient(service.key, base_url=service.url) as client:
+        told = [entry for entry in client.audit.list(100) if entry.actor == "system:operator"]
+    by_action = [(entry.action, entry.outcome, entry.target) for entry in told]
+    assert by_action[:3] == [
+        ("revokeKey", "refused", "key-none"),
+        ("revokeKey", "done", key_id),
+        ("createKey", "done", key_id),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from app.api.session import Authenticated
     operation_id="downloadAdapter",
     answer_headers=("content-disposition",),
     scope="read",
+    audit=True,
     media_type="application/gzip",
 )
 async def adapter(session: Authenticated, id: FromPath[str]) -> Download:

@@ -16,7 +16,7 @@ from app.api.schemas.pages import Page, page
 from app.api.session import Authenticated
 
 
-@get("/v1/audit.list", operation_id="listAuditEntries", scope="read")
+@get("/v1/audit.list", operation_id="listAuditEntries", scope="read", audit="admins")
 async def list_entries(
     session: Authenticated,
     limit: Limit = 20,

@@ -173,6 +173,7 @@ async def check(
     operation_id="getFileContent",
     answer_headers=("content-disposition",),
     scope="read",
+    audit=True,
     media_type="application/octet-stream",
 )
 async def content(session: Authenticated, id: FromPath[str]) -> Download:

@@ -10,14 +10,22 @@ from app.api.schemas.pages import seconds
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
-    """A request that was refused, or that changed something; never its body."""
+    """What was refused, what changed something or handed out what is kept, and what the operator did."""
 
     id: Annotated[str, Meta(description="Its id.")]
     object: Literal["audit.entry"] = "audit.entry"
     at: Annotated[int | None, Meta(description="Unix seconds.")]
     account: Annotated[str | None, Meta(description="Whose key it was; null where that is not known.")]
-    actor: Annotated[str | None, Meta(description="`key:<id>`; null where that is not known.")]
-    action: Annotated[str, Meta(description="The operation's id, as in this document.")]
+    actor: Annotated[
+        str | None, Meta(description="`key:<id>` or `system:operator`; null where that is not known.")
+    ]
+    action: Annotated[
+        str,
+        Meta(
+            description="The operation's id, as in this document; `noOperation` for an unknown route or "
+            "method, and for what was no HTTP; `rebuildProjections` is the operator's alone."
+        ),
+    ]
     outcome: Annotated[
         Literal["done", "refused", "failed"],
         Meta(description="`failed`: answered with 5xx, and it may have taken all the same."),
@@ -27,7 +35,9 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     target: Annotated[str | None, Meta(description="Id of what it was about, or of what it made.")]
     request_id: Annotated[str, Meta(description="`x-request-id` of the answer.")]
     address: Annotated[str | None, Meta(description="Where the request came from.")]
-    count: Annotated[int, Meta(description="For how many refusals alike within a second this one stands.")]
+    count: Annotated[
+        int, Meta(description="For how many refusals or downloads alike within a minute this one stands.")
+    ]
 
 
 def audit_view(row: Any) -> AuditEntry:

@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS ops.idempotency (
 );
 CREATE INDEX IF NOT EXISTS idempotency_expired ON ops.idempotency (expires_at);
 
--- What was refused and what was done; a row stands for `count` refusals alike within a second.
+-- What was refused and what was done; a row stands for `count` that are alike within a minute.
 CREATE TABLE IF NOT EXISTS ops.audit (
     id text PRIMARY KEY,
     at timestamptz NOT NULL,

@@ -45,30 +45,42 @@ async def test_every_change_and_every_refusal_is_told(service: Running, client: 
     await client.get(f"/v1/tunings.get/{job}")  # looking is no change
     await client.get("/v1/tunings.list?limit=0")
     await client.delete(f"/v1/tunings.cancel/{job}")
+    for _ in range(3):
+        assert (await client.get(f"/v1/files/{file}/content")).status_code == 200
+    await client.post("/v1/tunings.estimate", json={"model": MODEL})
+    async with httpx.AsyncClient(base_url=service.url, headers=client.headers) as lost:
+        await lost.put(CREATE, json={})
+        await lost.get(f"/v1/nothing/{service.key}")
     key = (await client.post("/v1/keys.create", json={"name": "ci", "scopes": ["read"]})).json()
     await client.delete(f"/v1/files/{file}")
     await client.get("/v1/tunings.get/job-none%00")
     async with service.client(key["key"]) as reader:
         await reader.post(CREATE, json=body)
 
-    found = await entries(client, 10)
+    found = await entries(client, 15)
     mine = f"key:{derive_id('key', service.key)}"
     assert [(one["action"], one["outcome"], one["status"], one["code"], one["target"]) for one in found] == [
         ("createTuning", "refused", 403, "missing_scope", None),
         ("getTuning", "refused", 404, "not_found", "job-none"),
         ("deleteFile", "done", 200, None, file),
         ("createKey", "done", 201, None, key["id"]),
+        ("noOperation", "refused", 404, "unknown_route", "/v1/nothing/sk-…"),
+        ("noOperation", "refused", 405, "method_not_allowed", CREATE),
+        ("estimateTuning", "refused", 400, "missing_field", None),
+        ("getFileContent", "done", 200, None, file),
         ("cancelTuning", "done", 200, None, job),
+        ("listTunings", "refused", 400, "invalid_value", None),
         ("createTuning", "refused", 400, "missing_field", None),
         ("createTuning", "refused", 409, "idempotency_conflict", None),
-        ("createTuning", "done", 201, None, found[7]["target"]),
+        ("createTuning", "done", 201, None, found[12]["target"]),
         ("createTuning", "done", 201, None, job),
         ("uploadFile", "done", 201, None, file),
     ]
     assert {one["actor"] for one in found[1:]} == {mine}
     assert found[0]["actor"] == f"key:{key['id']}"
     assert {one["account"] for one in found} == {service.account}
-    assert found[8]["request_id"] == made.headers["x-request-id"]
+    assert [one["count"] for one in found[6:9]] == [1, 3, 1]
+    assert found[13]["request_id"] == made.headers["x-request-id"]
     assert {one["address"] for one in found} == {"127.0.0.1"}
     rows = str(await service.sql("SELECT * FROM ops.audit"))
     assert secret_text not in rows
@@ -79,22 +91,25 @@ async def test_every_change_and_every_refusal_is_told(service: Running, client: 
     rest = (await client.get("/v1/audit.list", params={"after": page["last_id"]})).json()
     assert page["data"] + rest["data"] == found
     assert [one["id"] for one in await entries(client, action="createKey")] == [found[3]["id"]]
-    assert len(await entries(client, outcome="refused")) == 4
+    assert len(await entries(client, outcome="refused")) == 8
 
     # Each account sees its own rows, an admin all, those of nobody among them.
     async with httpx.AsyncClient(base_url=service.url) as nobody:
         await nobody.get("/v1/models")
     async with service.client(await open_account(service, "admin")) as admin:
         await admin.post(f"/v1/accounts.suspend/{service.account}")
-        everything = await entries(admin, 12)
-        assert {(one["action"], one["account"]) for one in everything[:2]} == {
+        await admin.get("/v1/audit.list")
+        admins = (await admin.get("/v1/accounts.current")).json()["id"]
+        everything = await entries(admin, 18)
+        assert {(one["action"], one["account"]) for one in everything[:3]} == {
             ("listModels", None),
-            ("suspendAccount", (await admin.get("/v1/accounts.current")).json()["id"]),
+            ("suspendAccount", admins),
+            ("listAuditEntries", admins),
         }
         assert await entries(admin, account=service.account) == found
         # What was suspended, and asks on.
         assert (await until(lambda: suspended(client))).status_code == 403
-        last = (await entries(admin, 11, account=service.account))[0]
+        last = (await entries(admin, 16, account=service.account))[0]
         assert (last["code"], last["actor"]) == ("account_suspended", mine)
 
 
@@ -106,19 +121,31 @@ async def suspended(client: httpx.AsyncClient) -> httpx.Response | None:
 async def test_a_flood_is_a_few_rows_and_a_number_and_old_rows_go(service: Running) -> None:
     async with httpx.AsyncClient(base_url=service.url) as nobody:
         answers = await asyncio.gather(*(nobody.get("/v1/models") for _ in range(300)))
+        await nobody.post(CREATE)
     assert {answer.status_code for answer in answers} == {401}
+    reader, writer = await asyncio.open_connection(*urlsplit(service.url).netloc.split(":"))
+    writer.write(b"this is no HTTP\r\n\r\n")
+    assert b"malformed_request" in await reader.read()
+    writer.close()
 
     async def counted() -> list[asyncpg.Record]:
-        rows = await service.sql("SELECT count FROM ops.audit WHERE code = 'invalid_api_key'")
-        return rows if sum(row["count"] for row in rows) == 300 else []
+        rows = await service.sql("SELECT action, code, count FROM ops.audit WHERE account_id IS NULL")
+        return rows if sum(row["count"] for row in rows) == 302 else []
 
-    assert len(await until(counted)) <= 40  # six a second
-    await service.sql("UPDATE ops.audit SET at = now() - interval '91 days' WHERE count = 1 RETURNING 1")
+    rows = await until(counted)
+    assert len(rows) <= 4  # three, or four where a minute ends amid them
+    assert {(row["action"], row["code"]) for row in rows} == {
+        ("listModels", "invalid_api_key"),
+        ("createTuning", "invalid_api_key"),
+        ("noOperation", "malformed_request"),
+    }
+    old = "action = 'createTuning'"
+    await service.sql(f"UPDATE ops.audit SET at = now() - interval '91 days' WHERE {old} RETURNING 1")
     async with asyncpg.create_pool(service.dsn, min_size=1, max_size=1) as pool:
         await sweep(pool, 0)
-        assert len(await service.sql("SELECT 1 FROM ops.audit WHERE count = 1")) > 0
+        assert len(await service.sql(f"SELECT 1 FROM ops.audit WHERE {old}")) == 1
         await sweep(pool, 90)
-    assert len(await service.sql("SELECT 1 FROM ops.audit WHERE count = 1")) == 0
+    assert len(await service.sql(f"SELECT 1 FROM ops.audit WHERE {old}")) == 0
     assert len(await service.sql("SELECT 1 FROM ops.audit")) > 0
 
 
