@@ -200,7 +200,7 @@ async def test_a_suspended_accounts_tunings_wait_until_it_is_reinstated(log: Mem
     await create(log, "job-held")
     await create(log, "job-free", account="acct-2")
     await beat(log, 1, more=3)
-    async with scheduling(log):
+    async with scheduling(log, msgspec.structs.replace(SETTINGS, lease_seconds=60)):
 
         async def free_started() -> bool:
             return await dispatched(log) == [("job-free", "w", 1)]
@@ -227,7 +227,7 @@ async def test_an_account_runs_as_many_as_its_own_limit_or_the_installations(log
         for number in range(3):
             await create(log, f"{account}-job-{number}", account=account)
     await beat(log, 1, more=5)
-    async with scheduling(log, msgspec.structs.replace(SETTINGS, running_tunings=1)):
+    async with scheduling(log, msgspec.structs.replace(SETTINGS, running_tunings=1, lease_seconds=60)):
 
         async def full() -> bool:
             return len(await dispatched(log)) == 3 and len(await places(log)) == 3
