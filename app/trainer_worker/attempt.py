@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,6 @@ from app.domain.ids import derive_id
 from app.domain.tunings import (
     EpochResult,
     Failure,
-    FileRef,
     ReportEpoch,
     ReportFailed,
     ReportLost,
@@ -35,9 +34,21 @@ logger = structlog.get_logger("trainer_worker")
 
 Tell = Callable[[str, int, float | None], None]
 
+TRAINING, VALIDATION, WARM_START = (
+    "training.jsonl",
+    "validation.jsonl",
+    "warm_start",
+)  # in an attempt's folder
+
+ADAPTER = "adapter/"  # what the names of an adapter's files begin with
+
 
 class UnusableFile(Exception):
-    """A file of the tuning is not there, or not the one that was accepted."""
+    """A file that the tuning needs is not there, or not the one that was accepted; `param` names it."""
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 async def run_attempt(
@@ -53,16 +64,14 @@ async def run_attempt(
     conversation = _Conversation(order, child, folder, store, reports, tell)
     try:
         try:
-            training = await _fetched(tuning.training_file, folder / "training.jsonl", store)
-            validation = tuning.validation_file
-            checked = await _fetched(validation, folder / "validation.jsonl", store) if validation else None
+            await _fetch(tuning, folder, store)
         except UnusableFile as error:
             await reports.report(
                 tuning.id, attempt, "started", ReportStarted(attempt.number, attempt.session)
             )
-            await conversation.fail(Failure("file_unusable", "platform", str(error), "training_file"))
+            await conversation.fail(Failure("file_unusable", "platform", str(error), error.param))
             return
-        await child.send(Train(plan_of(order, model_dir, training, checked, folder, child)))
+        await child.send(Train(plan_of(order, model_dir, folder, child)))
         await conversation.follow()
     except ChildDied as error:
         log.warning("child_died", error=str(error), output=_tail(child.output))
@@ -116,7 +125,9 @@ class _Conversation:
                 case frames.Saved():
                     saved = frame
                     results = await self._stored(Path(frame.adapter_dir), Path(frame.results_dir))
-                    await self._child.send(Verify(str(await self._read_back(results))))
+                    # The adapter as the store gives it: what a user will download.
+                    read_back = await _adapter(results, self._folder / "read_back", self._store)
+                    await self._child.send(Verify(str(read_back)))
                 case frames.Verified() if saved is not None:
                     self._log.info("adapter_verified", logit_difference=frame.max_logit_difference)
                     await self._end(
@@ -185,21 +196,9 @@ class _Conversation:
         id = derive_id("file", self._tuning.id, str(self._attempt.number), name)
         return ResultFile(id, name, stored.bytes, stored.sha256, key)
 
-    async def _read_back(self, results: tuple[ResultFile, ...]) -> Path:
-        """The adapter as the store gives it: what a user will download."""
-        folder = self._folder / "read_back"
-        for file in results:
-            if file.name.startswith("adapter/"):
-                got = await self._store.get_file(file.key, folder / file.name.removeprefix("adapter/"))
-                if got.sha256 != file.sha256:
-                    raise UnusableFile(f"{file.key} came back from the store with other bytes")
-        return folder
 
-
-def plan_of(
-    order: RunAttempt, model_dir: Path, training: Path, validation: Path | None, folder: Path, child: Child
-) -> Plan:
-    """What the child is told: everything of the tuning that training depends on."""
+def plan_of(order: RunAttempt, model_dir: Path, folder: Path, child: Child) -> Plan:
+    """What the child is told: everything that training depends on, its files in `folder` among it."""
     tuning: Tuning = order.tuning
     assert child.ready is not None
     return Plan(
@@ -209,28 +208,50 @@ def plan_of(
         model_id=tuning.model.id,
         model_revision=tuning.model.revision,
         model_dir=str(model_dir),
-        training_file=str(training),
-        validation_file=str(validation) if validation else None,
+        training_file=str(folder / TRAINING),
+        validation_file=str(folder / VALIDATION) if tuning.validation_file else None,
         training_sha256=tuning.training_file.sha256,
         validation_sha256=tuning.validation_file.sha256 if tuning.validation_file else None,
         hyperparameters=tuning.hyperparameters,
         method=tuning.method,
         warm_start=tuning.warm_start,
+        warm_start_dir=str(folder / WARM_START) if tuning.warm_start else None,
         labels_hash=tuning.labels_hash,
         output_dir=str(folder / "output"),
         device="cpu" if child.ready.device == "cpu" else "cuda:0",
     )
 
 
-async def _fetched(file: FileRef, path: Path, store: Store) -> Path:
-    """A file of the tuning, with the digest that was accepted. Raises `UnusableFile`."""
-    try:
-        got = await store.get_file(file.key, path)
-    except ObjectMissing:
-        raise UnusableFile(f"the bytes of {file.id} are gone; upload the file again") from None
-    if got.sha256 != file.sha256:
-        raise UnusableFile(f"{file.id} has other bytes than were uploaded; upload the file again")
-    return path
+async def _fetch(tuning: Tuning, folder: Path, store: Store) -> None:
+    """What the tuning trains on and goes on from, as it was accepted. Raises `UnusableFile`."""
+    for param, file, name in (
+        ("training_file", tuning.training_file, TRAINING),
+        ("validation_file", tuning.validation_file, VALIDATION),
+    ):
+        if file is None:
+            continue
+        try:
+            got = await store.get_file(file.key, folder / name)
+        except ObjectMissing:
+            raise UnusableFile(f"the bytes of {file.id} are gone; upload the file again", param) from None
+        if got.sha256 != file.sha256:
+            raise UnusableFile(f"{file.id} has other bytes than were uploaded; upload the file again", param)
+    if (start := tuning.warm_start) is not None:
+        try:
+            await _adapter(start.files, folder / WARM_START, store)
+        except (ObjectMissing, UnusableFile):
+            told = f"the adapter of {start.model} is gone, or has other bytes than it was saved with"
+            raise UnusableFile(f"{told}; go on from another model, or from the base", "model") from None
+
+
+async def _adapter(files: Sequence[ResultFile], folder: Path, store: Store) -> Path:
+    """The files of an adapter among a tuning's, in a folder. Raises `ObjectMissing`, `UnusableFile`."""
+    for file in files:
+        if file.name.startswith(ADAPTER):
+            got = await store.get_file(file.key, folder / file.name.removeprefix(ADAPTER))
+            if got.sha256 != file.sha256:
+                raise UnusableFile(f"{file.key} came back from the store with other bytes", "model")
+    return folder
 
 
 def _tail(path: Path, lines: int = 5) -> str:

@@ -104,6 +104,12 @@ def model_unreadable(error: BaseException) -> TrainingFault:
     return TrainingFault(Failed("model_unreadable", "platform", message, "model", detail=summary(error)))
 
 
+def adapter_not_usable_again(error: BaseException) -> TrainingFault:
+    """The adapter to go on from cannot be laid on the base model."""
+    message = "the adapter to go on from does not fit the base model; go on from another, or from the base"
+    return TrainingFault(Failed("file_unusable", "platform", message, "model", detail=summary(error)))
+
+
 def adapter_unusable(what: str, error: BaseException | None = None) -> TrainingFault:
     """The stored adapter is not the one that was trained."""
     message = f"{what}; create the tuning again, and tell the operator if it happens twice"

@@ -11,11 +11,15 @@ from typing import Any
 
 import torch
 from bitsandbytes.nn.modules import Linear4bit
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from app.trainer_worker.training.failures import model_unreadable, unknown_target_modules
+from app.trainer_worker.training.failures import (
+    adapter_not_usable_again,
+    model_unreadable,
+    unknown_target_modules,
+)
 from app.trainer_worker.training.frames import Ready
 from app.trainer_worker.training.plan import Plan
 
@@ -92,11 +96,13 @@ def _keep_weights(base: Any) -> None:
 
 
 def with_adapter(base: Any, plan: Plan) -> Any:
-    """The base with a fresh LoRA on the plan's modules, its weights drawn from the current seed, in fp32.
+    """The base with a LoRA in fp32: the plan's earlier one, or a fresh one drawn from the current seed.
 
     Raises `TrainingFault`.
     """
     hyper = plan.hyperparameters
+    if plan.warm_start_dir is not None:
+        return _with_earlier_adapter(base, plan.warm_start_dir, hyper.dropout)
     wanted = hyper.target_modules
     config = LoraConfig(
         r=hyper.rank,
@@ -113,6 +119,16 @@ def with_adapter(base: Any, plan: Plan) -> Any:
         if "target modules" in str(error).lower() or "target_modules" in str(error):
             raise unknown_target_modules(wanted if isinstance(wanted, str) else ", ".join(wanted)) from error
         raise
+
+
+def _with_earlier_adapter(base: Any, folder: str, dropout: float) -> Any:
+    """The base with the adapter of an earlier run, to be trained on; only its dropout is the new run's."""
+    try:
+        config = PeftConfig.from_pretrained(folder)
+        config.lora_dropout = dropout
+        return PeftModel.from_pretrained(base, folder, is_trainable=True, config=config)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise adapter_not_usable_again(error) from error
 
 
 def load_tuned(plan: Plan, adapter_dir: Path) -> Any:

@@ -20,6 +20,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     `model_id` and `model_revision` end up in the adapter, `model_dir` never does. With a `labels_hash` the
     run fails when what it would train is not what was previewed. File digests are noted in the manifest.
+    Training goes on from the adapter in `warm_start_dir`, if there is one, which is that of `warm_start`.
     """
 
     job_id: str
@@ -35,6 +36,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     hyperparameters: Hyperparameters
     method: Method = "supervised"
     warm_start: WarmStart | None = None
+    warm_start_dir: str | None = None
     logging_steps: Annotated[int, Meta(ge=1)] = 1
     labels_hash: str | None = None
     output_dir: str

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from app.domain.tunings import WarmStart
 from app.trainer_worker.training.frames import Planned, Saved
 from app.trainer_worker.training.plan import Plan
 
@@ -21,7 +22,7 @@ tags: [lora, tunesmith]
 
 # {job}
 
-A {method} adapter for `{model}` (revision `{revision}`), tuned by Tunesmith on {rows} rows.
+A {method} adapter for `{model}` (revision `{revision}`), tuned by Tunesmith on {rows} rows{start}.
 
 | | |
 |---|---|
@@ -56,6 +57,7 @@ def write_card(folder: Path, plan: Plan, planned: Planned, saved: Saved) -> None
         revision=plan.model_revision,
         method="QLoRA" if plan.adapter == "qlora" else "LoRA",
         rows=planned.train_rows,
+        start=f", going on from `{plan.warm_start.model}`" if plan.warm_start else "",
         train_loss=saved.train_loss,
         eval_loss="–" if saved.eval_loss is None else f"{saved.eval_loss:.4f}",
         rank=hyper.rank,
@@ -81,6 +83,7 @@ def write_manifest(
         "job_id": plan.job_id,
         "attempt": plan.attempt,
         "model": {"id": plan.model_id, "revision": plan.model_revision},
+        "warm_start": _start(plan.warm_start),
         "method": plan.method,
         "adapter": plan.adapter,
         "seed": plan.seed,
@@ -107,3 +110,10 @@ def write_manifest(
         "versions": dict(versions),
     }
     path.write_text(json.dumps(msgspec.to_builtins(manifest), indent=2) + "\n", encoding="utf-8")
+
+
+def _start(warm: WarmStart | None) -> dict[str, Any] | None:
+    """The model that training went on from, with the digests of its files."""
+    if warm is None:
+        return None
+    return {"model": warm.model, "files": {file.name: file.sha256 for file in warm.files}}

@@ -26,8 +26,9 @@ from app.trainer_worker.training.plan import Plan
 from app.trainer_worker.training.progress import Progress
 from app.trainer_worker.training.results import save_adapter, write_card, write_manifest
 from app.trainer_worker.training.rows import as_dataset, read_rows
-from app.trainer_worker.training.trainer import RowTrainer, collate, configuration, keep_adapter_exact
+from app.trainer_worker.training.trainer import RowTrainer, collate, configuration
 from app.trainer_worker.training.verify import Answers, answers
+from app.trainer_worker.training.weights import put_back, trained_weights
 
 Tell = Callable[[Frame], None]
 
@@ -37,7 +38,6 @@ def refuse_what_is_missing(plan: Plan) -> None:
     hyper = plan.hyperparameters
     asked = {
         "method": plan.method != "supervised",
-        "model": plan.warm_start is not None,
         "hyperparameters.packing": hyper.packing,
         "hyperparameters.early_stopping_patience": hyper.early_stopping_patience is not None,
         "hyperparameters.checkpoints_kept": hyper.checkpoints_kept != TABLE["checkpoints_kept"].default,
@@ -65,6 +65,7 @@ def train(plan: Plan, tell: Tell) -> Answers:
     base = load_base(plan)
     set_seed(plan.seed % 2**32)  # before the adapter's weights are drawn
     model = with_adapter(base, plan)
+    begin = trained_weights(model)
     results = Path(plan.output_dir) / "results"
     results.mkdir(parents=True, exist_ok=True)
     per_epoch = steps_per_epoch(len(training), hyper.batch_size)
@@ -77,7 +78,7 @@ def train(plan: Plan, tell: Tell) -> Answers:
         data_collator=collate(tokenizer.pad_token_id),
         processing_class=tokenizer,
     )
-    keep_adapter_exact(model)
+    put_back(model, begin)  # TRL turns the adapter of a quantised model to bf16, which loses small updates
     progress = Progress(tell, results / "metrics.jsonl", per_epoch, hyper.eval_every, memory_peak)
     progress.follow(trainer)
     planned = Planned(

@@ -121,13 +121,6 @@ def warmup_steps(total_steps: int, ratio: float) -> int:
     return -int(-total_steps * ratio // 1)
 
 
-def keep_adapter_exact(model: Any) -> None:
-    """Hold the adapter in fp32: TRL turns that of a quantised model to bf16, which loses small updates."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-
-
 def collate(pad: int) -> Callable[[list[dict[str, list[int]]]], dict[str, torch.Tensor]]:
     """Rows padded on the right to the longest of the batch; padding is neither seen nor trained."""
 

@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app import logs
 from app.catalogue.catalogue import CATALOGUE, Entry
@@ -33,6 +34,7 @@ from app.domain.tunings import (
     PauseTuning,
     ResumeTuning,
     Tuning,
+    WarmStart,
 )
 from app.log import topics
 from app.log.aggregates import read_aggregate
@@ -63,7 +65,14 @@ class Shop(Struct, frozen=True):
     stop: asyncio.Event
 
     async def create(
-        self, id: str, *, rows: int = 8, epochs: int = 1, sha256: str | None = None, content: bytes = b""
+        self,
+        id: str,
+        *,
+        rows: int = 8,
+        epochs: int = 1,
+        sha256: str | None = None,
+        content: bytes = b"",
+        warm_start: WarmStart | None = None,
     ) -> None:
         """Create a tuning of the example's first rows, or of a file with this content."""
         lines = (EXAMPLE / "train.jsonl").read_bytes().splitlines(keepends=True)[:rows]
@@ -76,6 +85,7 @@ class Shop(Struct, frozen=True):
         wanted = CreateTuning(
             "acct-1", ModelRef(self.model.id, self.model.revision), file, None, hyperparameters
         )
+        wanted = replace(wanted, warm_start=warm_start)
         await send(self.log, TUNINGS, id, wanted)
 
     async def cancel(self, id: str) -> None:
@@ -204,6 +214,21 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
     printed = await read_log(shop.store, "job-1", 1)
     assert printed is not None
     assert " verified max_logit_difference=" in printed[0]
+
+    adapter = tuple(file for file in tuning.result_files if file.name.startswith("adapter/"))
+    await shop.create("job-warm", warm_start=WarmStart("ft:1", "job-1", adapter))
+    others = tuple(replace(file, sha256="0" * 64) for file in adapter)
+    await shop.create("job-other", warm_start=WarmStart("ft:1", "job-1", others))
+
+    async def ended() -> bool:
+        return "Failed" in await shop.happened("job-other")
+
+    await until(ended)
+    warm, other = await shop.tuning("job-warm"), await shop.tuning("job-other")
+    assert warm.status == "succeeded"
+    assert warm.epochs[0].train_loss < tuning.epochs[0].train_loss
+    assert other.failure is not None
+    assert (other.failure.code, other.failure.param) == ("file_unusable", "model")
 
 
 async def test_a_file_with_other_bytes_than_were_accepted_fails_the_tuning(shop: Shop) -> None:

@@ -173,6 +173,41 @@ async def test_a_batch_in_parts_is_the_same_batch(child: Child, plan: Plan, tmp_
     assert parts.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
 
 
+async def test_a_warm_start_goes_on_where_the_earlier_adapter_ended(
+    child: Child, plan: Plan, tmp_path: Path
+) -> None:
+    shape: dict[str, Any] = {"use_rslora": True, "use_dora": True, "target_modules": LAST_LAYER}
+    first = replace(plan, hyperparameters=hyperparameters(**shape))
+    left = (await saved(child, first)).eval_loss
+    start = WarmStart("ft:tiny::job-0", "job-0", ())
+    warm = replace(first, warm_start=start, warm_start_dir=str(Path(first.output_dir) / "adapter"), seed=8)
+
+    still = hyperparameters(**shape, learning_rate=1e-30)  # so little that it is nothing
+    unmoved = replace(warm, hyperparameters=still, output_dir=str(tmp_path / "unmoved"))
+    assert (await saved(child, unmoved)).eval_loss == left
+    assert weights(unmoved) == weights(first)
+    unmoved = replace(unmoved, hyperparameters=replace(still, use_quantization=True))
+    await saved(child, unmoved)
+    assert weights(unmoved) == weights(first)
+
+    moved = replace(
+        warm, hyperparameters=hyperparameters(**shape, dropout=0.1), output_dir=str(tmp_path / "1")
+    )
+    assert (await saved(child, moved)).eval_loss != left
+    again = replace(moved, output_dir=str(tmp_path / "2"))
+    await saved(child, again)
+    assert weights(moved) == weights(again) != weights(first)
+    proof = (await told(child, Verify(str(Path(again.output_dir) / "adapter"))))[-1]
+    assert isinstance(proof, frames.Verified), proof
+    config = json.loads((Path(again.output_dir) / "adapter" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["lora_dropout"]) == (plan.model_id, 0.1)
+    manifest = json.loads((Path(again.output_dir) / "results" / "manifest.json").read_text())
+    assert manifest["warm_start"]["model"] == start.model
+
+    broken = replace(warm, warm_start_dir=str(tmp_path))
+    assert ((fault := await failed(child, broken)).code, fault.param) == ("file_unusable", "model")
+
+
 async def test_an_adapter_with_other_weights_is_found_out(child: Child, plan: Plan, tmp_path: Path) -> None:
     await saved(child, plan)
     stored = Path(plan.output_dir) / "adapter" / "adapter_model.safetensors"
@@ -283,7 +318,6 @@ async def test_hyperparameters_do_what_they_say(child: Child, plan: Plan) -> Non
     ("asked", "param"),
     [
         ({"method": "dpo"}, "method"),
-        ({"warm_start": WarmStart("ft:m::job-0", "job-0", ())}, "model"),
         ({"packing": True}, "hyperparameters.packing"),
         ({"early_stopping_patience": 1}, "hyperparameters.early_stopping_patience"),
         ({"checkpoints_kept": 1}, "hyperparameters.checkpoints_kept"),

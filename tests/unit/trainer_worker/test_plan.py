@@ -93,8 +93,7 @@ def told(given: dict[str, Any] | None = None, **changed: Any) -> Plan:
     [order] = decision.orders
     read = msgspec.json.decode(msgspec.json.encode(order), type=Order)
     assert isinstance(read, RunAttempt)
-    training, validation = Path("/t"), Path("/v") if read.tuning.validation_file else None
-    plan = plan_of(read, Path("/m"), training, validation, Path("/f"), Warm())
+    plan = plan_of(read, Path("/m"), Path("/f"), Warm())
     asked = read_request(msgspec.json.encode(Train(plan)))
     assert isinstance(asked, Train)
     return asked.plan
@@ -129,4 +128,5 @@ def test_so_does_everything_else_that_training_depends_on(changed: dict[str, Any
 
 def test_the_adapter_to_go_on_from_is_told_with_its_digests() -> None:
     start = WarmStart("ft:m::job-0", "job-0", (ADAPTER,))
-    assert told(warm_start=start).warm_start == start
+    plan = told(warm_start=start)
+    assert (plan.warm_start, plan.warm_start_dir) == (start, "/f/warm_start")

@@ -1,0 +1,21 @@
+"""The numbers that are trained: taken out of a model, and put back to the last bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+
+
+def trained_weights(model: Any) -> Weights:
+    """A copy of everything that training changes, in fp32."""
+    return {name: one.detach().float().clone() for name, one in model.named_parameters() if one.requires_grad}
+
+
+def put_back(model: Any, weights: Weights) -> None:
+    """Give a model what was taken from it."""
+    for name, one in model.named_parameters():
+        if one.requires_grad:
+            one.data = weights[name].clone()
