@@ -128,7 +128,8 @@ class Hyperparameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     early_stopping_patience: Annotated[
         Annotated[int, Meta(ge=1, le=1000)] | None,
         Meta(
-            description="End after so many evaluations in a row without a lower validation loss; null: never."
+            description="End after so many evaluations in a row without a lower validation loss, and keep "
+            "the adapter of the lowest; null: never."
         ),
     ] = None
     early_stopping_min_delta: Annotated[

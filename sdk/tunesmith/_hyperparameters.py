@@ -185,7 +185,7 @@ HYPERPARAMETERS: tuple[Hyperparameter, ...] = (
     Hyperparameter(
         name="early_stopping_patience",
         type="int",
-        description="End after so many evaluations in a row without a lower validation loss; null: never.",
+        description="End after so many evaluations in a row without a lower validation loss, and keep the adapter of the lowest; null: never.",
         default=None,
         nullable=True,
         minimum=1,
@@ -271,7 +271,7 @@ class Hyperparameters(TypedDict, total=False):
     use_quantization: bool
     """Hold the base model in 4 bits: QLoRA (NF4)."""
     early_stopping_patience: int | None
-    """End after so many evaluations in a row without a lower validation loss; null: never."""
+    """End after so many evaluations in a row without a lower validation loss, and keep the adapter of the lowest; null: never."""
     early_stopping_min_delta: float
     """By how much the loss must fall to count as lower."""
     eval_every: int | None

@@ -77,7 +77,7 @@ class Evaluation(Struct, frozen=True, tag="evaluation"):
 class Epoch(Struct, frozen=True, tag="epoch"):
     """A whole epoch: the mean loss per trained token, and that of the validation rows if there are any.
 
-    The last one of a run that ends after a number of steps may be shorter.
+    The last one of a run that ends after a number of steps, or early, may be shorter.
     """
 
     epoch: int
@@ -89,7 +89,8 @@ class Epoch(Struct, frozen=True, tag="epoch"):
 class Saved(Struct, frozen=True, tag="saved"):
     """Adapter and results are complete on disk. Losses are the last epoch's, `seconds` those of training.
 
-    `trained_tokens` were predicted, over all epochs.
+    `trained_tokens` were predicted, over all epochs. The adapter is that after step `kept_step` of `steps`:
+    with early stopping the one of the lowest validation loss, which is `eval_loss` then.
     """
 
     adapter_dir: str
@@ -98,6 +99,7 @@ class Saved(Struct, frozen=True, tag="saved"):
     eval_loss: float | None
     trained_tokens: int
     steps: int = 0
+    kept_step: int = 0
     seconds: float = 0.0
     tokens_per_second: float = 0.0
     memory_peak: int = 0

@@ -13,6 +13,8 @@ from transformers import PrinterCallback, TrainerCallback
 
 from app.trainer_worker.training.failures import unusable_loss
 from app.trainer_worker.training.frames import Epoch, Evaluation, Frame, Phase, Step, frame_line
+from app.trainer_worker.training.stopping import Patience
+from app.trainer_worker.training.weights import Weights, trained_weights
 
 if TYPE_CHECKING:
     from app.trainer_worker.training.trainer import RowTrainer
@@ -25,7 +27,8 @@ class Progress(TrainerCallback):
 
     An epoch's losses are means over its trained tokens, each token weighing the same. Only an epoch whose
     last step was made is told, or the run's: the trainer also calls its end when it is stopped in the middle.
-    With `eval_every`, validation rows are also evaluated after every so many steps.
+    With `eval_every`, validation rows are also evaluated after every so many steps. With `patience`, the run
+    ends when that is over, and `best` are the weights of the lowest validation loss, after `best_step`.
     """
 
     def __init__(
@@ -35,9 +38,10 @@ class Progress(TrainerCallback):
         steps_per_epoch: int,
         eval_every: int | None,
         memory_peak: Callable[[], int],
+        patience: Patience | None = None,
     ) -> None:
         self._tell, self._steps_per_epoch, self._memory_peak = tell, steps_per_epoch, memory_peak
-        self._eval_every = eval_every
+        self._eval_every, self._patience = eval_every, patience
         self._curve = curve.open("wb", buffering=0)
         self._trainer: RowTrainer
         self._marks: deque[tuple[float, int, int]] = deque(maxlen=SPEED_WINDOW + 1)
@@ -45,6 +49,8 @@ class Progress(TrainerCallback):
         self._evaluating = 0.0
         self.train_loss = math.nan
         self.eval_loss: float | None = None
+        self.best: Weights | None = None
+        self.best_step = 0
         self.seconds = 0.0
 
     def follow(self, trainer: RowTrainer) -> None:
@@ -105,6 +111,7 @@ class Progress(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self._ends_epoch(state):
+            control.should_evaluate = False  # stopped in its middle, and evaluated there
             return
         if args.eval_strategy == "no":
             self._complete(state.global_step, None)
@@ -116,18 +123,29 @@ class Progress(TrainerCallback):
         loss, _ = self._trainer.evaluation_sums.take()
         if not self._evaluating:
             return
-        if self._ends_epoch(state):
+        if not math.isfinite(loss):
+            raise unusable_loss(loss, state.global_step)
+        over = self._out_of_patience(loss, state.global_step, kwargs["model"])
+        control.should_training_stop |= over
+        if over or self._ends_epoch(state):
             self._complete(state.global_step, loss)
         else:
             self._keep(Evaluation(state.global_step, loss))
         away = time.monotonic() - self._evaluating
         self._evaluating = 0.0
         self._marks = deque(((at + away, *rest) for at, *rest in self._marks), maxlen=SPEED_WINDOW + 1)  # type: ignore[misc]
-        if state.global_step < state.max_steps:
+        if state.global_step < state.max_steps and not over:
             self._tell(Phase("training"))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.seconds = time.monotonic() - self._began
+
+    def _out_of_patience(self, loss: float, step: int, model: Any) -> bool:
+        if self._patience is None:
+            return False
+        if self._patience.hear(loss):
+            self.best, self.best_step = trained_weights(model), step
+        return self._patience.over
 
     def _ends_epoch(self, state: Any) -> bool:
         step = int(state.global_step)

@@ -28,6 +28,7 @@ A {method} adapter for `{model}` (revision `{revision}`), tuned by Tunesmith on 
 |---|---|
 | train loss | {train_loss:.4f} |
 | validation loss | {eval_loss} |
+| steps | {steps} |
 | rank, alpha | {rank}, {alpha:g} |
 | epochs, batch size, learning rate | {epochs}, {batch_size}, {learning_rate:g} |
 | seed | {seed} |
@@ -60,6 +61,9 @@ def write_card(folder: Path, plan: Plan, planned: Planned, saved: Saved) -> None
         start=f", going on from `{plan.warm_start.model}`" if plan.warm_start else "",
         train_loss=saved.train_loss,
         eval_loss="–" if saved.eval_loss is None else f"{saved.eval_loss:.4f}",
+        steps=f"{saved.kept_step}, the best of {saved.steps}"
+        if hyper.early_stopping_patience
+        else saved.steps,
         rank=hyper.rank,
         alpha=hyper.alpha,
         epochs=hyper.epochs,
@@ -100,6 +104,7 @@ def write_manifest(
         "cut_tokens": planned.cut_tokens,
         "trainable_parameters": planned.trainable_parameters,
         "steps": saved.steps,
+        "kept_step": saved.kept_step,
         "train_loss": saved.train_loss,
         "eval_loss": saved.eval_loss,
         "trained_tokens": saved.trained_tokens,

@@ -26,6 +26,7 @@ from app.trainer_worker.training.plan import Plan
 from app.trainer_worker.training.progress import Progress
 from app.trainer_worker.training.results import save_adapter, write_card, write_manifest
 from app.trainer_worker.training.rows import as_dataset, read_rows
+from app.trainer_worker.training.stopping import Patience
 from app.trainer_worker.training.trainer import RowTrainer, collate, configuration
 from app.trainer_worker.training.verify import Answers, answers
 from app.trainer_worker.training.weights import put_back, trained_weights
@@ -39,7 +40,6 @@ def refuse_what_is_missing(plan: Plan) -> None:
     asked = {
         "method": plan.method != "supervised",
         "hyperparameters.packing": hyper.packing,
-        "hyperparameters.early_stopping_patience": hyper.early_stopping_patience is not None,
         "hyperparameters.checkpoints_kept": hyper.checkpoints_kept != TABLE["checkpoints_kept"].default,
     }
     for param, wanted in asked.items():
@@ -79,7 +79,9 @@ def train(plan: Plan, tell: Tell) -> Answers:
         processing_class=tokenizer,
     )
     put_back(model, begin)  # TRL turns the adapter of a quantised model to bf16, which loses small updates
-    progress = Progress(tell, results / "metrics.jsonl", per_epoch, hyper.eval_every, memory_peak)
+    waiting = hyper.early_stopping_patience
+    patience = Patience(waiting, hyper.early_stopping_min_delta) if waiting is not None else None
+    progress = Progress(tell, results / "metrics.jsonl", per_epoch, hyper.eval_every, memory_peak, patience)
     progress.follow(trainer)
     planned = Planned(
         total_steps=total_steps,
@@ -97,6 +99,10 @@ def train(plan: Plan, tell: Tell) -> Answers:
     tell(Phase("training"))
     trainer.train()
     progress.close()
+    eval_loss, kept_step = progress.eval_loss, trainer.state.global_step
+    if patience is not None and progress.best is not None:
+        put_back(model, progress.best)
+        eval_loss, kept_step = patience.best, progress.best_step
     tell(Phase("saving"))
     adapter = Path(plan.output_dir) / "adapter"
     save_adapter(model, adapter, plan)
@@ -104,9 +110,10 @@ def train(plan: Plan, tell: Tell) -> Answers:
         adapter_dir=str(adapter),
         results_dir=str(results),
         train_loss=progress.train_loss,
-        eval_loss=progress.eval_loss,
+        eval_loss=eval_loss,
         trained_tokens=trainer.trained_tokens,
         steps=trainer.state.global_step,
+        kept_step=kept_step,
         seconds=round(progress.seconds, 3),
         tokens_per_second=round(trainer.read_tokens / progress.seconds, 2),
         memory_peak=memory_peak(),

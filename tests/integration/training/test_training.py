@@ -173,6 +173,35 @@ async def test_a_batch_in_parts_is_the_same_batch(child: Child, plan: Plan, tmp_
     assert parts.train_loss == pytest.approx(whole.train_loss, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    "given", [{"eval_every": 1, "batch_size": 2}, {"batch_size": 8, "use_quantization": True}]
+)
+async def test_early_stopping_ends_the_run_and_keeps_the_best_adapter(
+    child: Child, plan: Plan, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    # A rate at which the first steps help and later ones do harm; the same at each step, however many follow.
+    constant: dict[str, Any] = {
+        "scheduler": "constant",
+        "warmup_ratio": 0,
+        "dropout": 0.1,
+        "learning_rate": 0.3,
+    } | given
+    hyper = hyperparameters(**constant, epochs=20, early_stopping_patience=2)
+    heard = await told(child, Train(replace(plan, hyperparameters=hyper)))
+    losses = {one.step: one.eval_loss for one in heard if isinstance(one, frames.Evaluation | frames.Epoch)}
+    last, saved_ = max(losses), heard[-1]
+    assert isinstance(saved_, frames.Saved)
+    best = min(losses, key=lambda step: losses[step] or 0)
+    assert (last, saved_.steps, saved_.kept_step) == (best + 2, last, best)
+    assert saved_.eval_loss == losses[best]
+    assert [type(one).__name__ for one in heard if isinstance(one, frames.Step | frames.Epoch)][-1] == "Epoch"
+
+    shorter = hyperparameters(**constant, epochs="auto", max_steps=best)
+    so_long = replace(plan, hyperparameters=shorter, output_dir=str(tmp_path / "so_long"))
+    assert (await saved(child, so_long)).eval_loss == losses[best]
+    assert weights(so_long) == weights(plan)
+
+
 async def test_a_warm_start_goes_on_where_the_earlier_adapter_ended(
     child: Child, plan: Plan, tmp_path: Path
 ) -> None:
@@ -319,7 +348,6 @@ async def test_hyperparameters_do_what_they_say(child: Child, plan: Plan) -> Non
     [
         ({"method": "dpo"}, "method"),
         ({"packing": True}, "hyperparameters.packing"),
-        ({"early_stopping_patience": 1}, "hyperparameters.early_stopping_patience"),
         ({"checkpoints_kept": 1}, "hyperparameters.checkpoints_kept"),
     ],
 )
