@@ -525,11 +525,13 @@ def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Reje
             expected = len(tuning.epochs) + 1
             if result.epoch < expected:
                 return Accepted()  # an earlier attempt completed it
-            if result.epoch > min(expected, tuning.hyperparameters.epochs):
+            hyper = tuning.hyperparameters
+            # How many epochs so many steps over packed rows are, only the trainer knows.
+            most = expected if hyper.packing and hyper.max_steps else hyper.epochs
+            if result.epoch > min(expected, most):
                 return Rejection(
                     "epoch_out_of_order",
-                    f"epoch {result.epoch} of {tuning.id} was reported, {expected} is due "
-                    f"of {tuning.hyperparameters.epochs}",
+                    f"epoch {result.epoch} of {tuning.id} was reported, {expected} is due of {hyper.epochs}",
                 )
             return Accepted((EpochCompleted(attempt.number, result),))
         case ReportCheckpoint(checkpoint=checkpoint):

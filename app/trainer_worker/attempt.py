@@ -91,7 +91,7 @@ class _Conversation:
         self._tuning, self._attempt = order.tuning, order.attempt
         self._child, self._folder, self._store, self._reports = child, folder, store, reports
         self._tell = tell
-        self._step = 0
+        self._step, self._epochs = 0, order.tuning.hyperparameters.epochs
         self._metric: metrics.Step | None = None
         self._started = False
         self._log = logger.bind(job_id=order.tuning.id, attempt=order.attempt.number)
@@ -111,6 +111,7 @@ class _Conversation:
                     self._tell(phase, self._step, self._metric.seconds_left if self._metric else None)
                     await self._reports.metric(self._tuning.id, metrics.Phase(number, phase))
                 case frames.Planned():
+                    self._epochs = frame.total_epochs
                     self._log.info("training_planned", steps=frame.total_steps, rows=frame.train_rows)
                 case frames.Step():
                     self._step, self._metric = frame.step, self._metric_of(frame)
@@ -175,7 +176,7 @@ class _Conversation:
             tokens_per_second=frame.tokens_per_second,
             seconds_left=frame.seconds_left,
             total_steps=frame.total_steps,
-            total_epochs=self._tuning.hyperparameters.epochs,
+            total_epochs=self._epochs,
             memory_peak=frame.memory_peak,
             device=self._child.ready.device if self._child.ready is not None else "",
         )

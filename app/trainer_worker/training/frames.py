@@ -37,7 +37,7 @@ class Planned(Struct, frozen=True, tag="planned"):
     """Model loaded and rows tokenised: what training will be. Counts are those of an epoch.
 
     `trainable_tokens` are predicted, `tokens_per_epoch` are all that are read, padding aside; `cut_tokens`
-    did not fit into max_length.
+    did not fit into max_length. Batches are of `sequences`: the rows, or what they are packed into.
     """
 
     total_steps: int
@@ -50,6 +50,7 @@ class Planned(Struct, frozen=True, tag="planned"):
     total_epochs: int = 1
     effective_batch_size: int = 1
     trainable_parameters: int = 0
+    sequences: int = 0
 
 
 class Step(Struct, frozen=True, tag="step"):

@@ -99,6 +99,7 @@ def write_manifest(
             else None
         ),
         "labels_sha256": planned.labels_hash,
+        "sequences": planned.sequences,
         "tokens_per_epoch": planned.tokens_per_epoch,
         "trainable_tokens": planned.trainable_tokens,
         "cut_tokens": planned.cut_tokens,

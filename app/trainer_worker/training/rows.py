@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from datasets import Dataset
 from app.datasets.formats import Pair, read_row
 from app.datasets.lines import read_lines
 from app.datasets.sources import open_source
-from app.datasets.tokenise import SpecialTokenInText, TemplateError, Tokenizer, Tokens, tokenise
+from app.datasets.tokenise import IGNORED, SpecialTokenInText, TemplateError, Tokenizer, Tokens, tokenise
 from app.domain.hyperparameters import TrainOn
 from app.trainer_worker.training.failures import BadRow, bad_rows, no_rows, nothing_to_train
 
@@ -58,4 +59,22 @@ def as_dataset(rows: Sequence[Tokens]) -> Any:
     """Rows as TRL takes them ready-made."""
     return Dataset.from_dict(
         {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    )
+
+
+def as_packed_dataset(sequences: Sequence[Sequence[Tokens]]) -> Any:
+    """Sequences of several rows. Positions begin anew with each row, by which attention keeps them apart.
+
+    A row's first token is foretold by nothing, and so not by the row before it.
+    """
+    return Dataset.from_dict(
+        {
+            "input_ids": [list(chain.from_iterable(row.input_ids for row in rows)) for rows in sequences],
+            "labels": [
+                list(chain.from_iterable([IGNORED, *row.labels[1:]] for row in rows)) for rows in sequences
+            ],
+            "position_ids": [
+                list(chain.from_iterable(range(len(row.input_ids)) for row in rows)) for rows in sequences
+            ],
+        }
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from msgspec.structs import replace
@@ -22,10 +23,11 @@ from app.trainer_worker.training.model import (
     ready,
     with_adapter,
 )
+from app.trainer_worker.training.packing import pack
 from app.trainer_worker.training.plan import Plan
 from app.trainer_worker.training.progress import Progress
 from app.trainer_worker.training.results import save_adapter, write_card, write_manifest
-from app.trainer_worker.training.rows import as_dataset, read_rows
+from app.trainer_worker.training.rows import as_dataset, as_packed_dataset, read_rows
 from app.trainer_worker.training.stopping import Patience
 from app.trainer_worker.training.trainer import RowTrainer, collate, configuration
 from app.trainer_worker.training.verify import Answers, answers
@@ -39,7 +41,6 @@ def refuse_what_is_missing(plan: Plan) -> None:
     hyper = plan.hyperparameters
     asked = {
         "method": plan.method != "supervised",
-        "hyperparameters.packing": hyper.packing,
         "hyperparameters.checkpoints_kept": hyper.checkpoints_kept != TABLE["checkpoints_kept"].default,
     }
     for param, wanted in asked.items():
@@ -68,13 +69,18 @@ def train(plan: Plan, tell: Tell) -> Answers:
     begin = trained_weights(model)
     results = Path(plan.output_dir) / "results"
     results.mkdir(parents=True, exist_ok=True)
-    per_epoch = steps_per_epoch(len(training), hyper.batch_size)
+
+    def ready_made(rows: list[Tokens]) -> Any:
+        return as_packed_dataset(pack(rows, hyper.max_length)) if hyper.packing else as_dataset(rows)
+
+    sequences = ready_made(training)
+    per_epoch = steps_per_epoch(len(sequences), hyper.batch_size)
     total_steps = hyper.max_steps or per_epoch * hyper.epochs
     trainer = RowTrainer(
         model=model,
         args=configuration(plan, total_steps),
-        train_dataset=as_dataset(training),
-        eval_dataset=as_dataset(validation) if validation else None,
+        train_dataset=sequences,
+        eval_dataset=ready_made(validation) if validation else None,
         data_collator=collate(tokenizer.pad_token_id),
         processing_class=tokenizer,
     )
@@ -86,12 +92,13 @@ def train(plan: Plan, tell: Tell) -> Answers:
     planned = Planned(
         total_steps=total_steps,
         train_rows=len(training),
+        sequences=len(sequences),
         validation_rows=len(validation),
         tokens_per_epoch=sum(len(row.input_ids) for row in training),
         trainable_tokens=sum(row.trainable for row in training),
         cut_tokens=sum(row.cut for row in training),
         labels_hash=hashed,
-        total_epochs=hyper.epochs,
+        total_epochs=-(-total_steps // per_epoch),
         effective_batch_size=hyper.batch_size,
         trainable_parameters=sum(one.numel() for one in model.parameters() if one.requires_grad),
     )

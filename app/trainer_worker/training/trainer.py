@@ -57,11 +57,14 @@ class RowTrainer(SFTTrainer):
         labels = inputs["labels"]
         mask = inputs["attention_mask"]
         trained = int((labels[:, 1:] != IGNORED).sum())
+        # Of packed rows the positions tell where one begins, and are heeded only where there is no mask.
+        apart = {name: inputs[name] for name in ("position_ids",) if name in inputs}
         if self._trained_only:
-            outputs = model(input_ids=inputs["input_ids"], labels=labels, trained_only=True)
+            outputs = model(input_ids=inputs["input_ids"], labels=labels, trained_only=True, **apart)
             summed = outputs.loss
         else:
-            outputs = model(input_ids=inputs["input_ids"], attention_mask=mask, use_cache=False)
+            seen = apart or {"attention_mask": mask}
+            outputs = model(input_ids=inputs["input_ids"], use_cache=False, **seen)
             summed = torch.nn.functional.cross_entropy(
                 outputs.logits[:, :-1].flatten(0, 1).float(),
                 labels[:, 1:].flatten(),
@@ -131,10 +134,13 @@ def collate(pad: int) -> Callable[[list[dict[str, list[int]]]], dict[str, torch.
             return torch.tensor([row[name] + [filler] * (longest - len(row[name])) for row in rows])
 
         mask = [[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows]
-        return {
+        batch = {
             "input_ids": padded("input_ids", pad),
             "labels": padded("labels", IGNORED),
             "attention_mask": torch.tensor(mask),
         }
+        if "position_ids" in rows[0]:
+            batch["position_ids"] = padded("position_ids", 0)
+        return batch
 
     return collated

@@ -237,6 +237,31 @@ async def test_a_warm_start_goes_on_where_the_earlier_adapter_ended(
     assert ((fault := await failed(child, broken)).code, fault.param) == ("file_unusable", "model")
 
 
+async def test_packed_rows_are_the_rows_alone(child: Child, plan: Plan, tmp_path: Path) -> None:
+    # Random weights hardly mind what else they see; what was learned by some steps does.
+    many: dict[str, Any] = {"epochs": 3, "learning_rate": 0.1, "warmup_ratio": 0, "max_length": 256}
+    many |= {"use_quantization": True, "use_dora": True}
+    alone = replace(plan, hyperparameters=hyperparameters(**many, batch_size=8))
+    packed = replace(
+        plan,
+        hyperparameters=hyperparameters(**many, batch_size=3, packing=True),
+        output_dir=str(tmp_path / "packed"),
+    )
+    ran, also = await told(child, Train(alone)), await told(child, Train(packed))
+    assert isinstance(ran[-1], frames.Saved)
+    assert isinstance(also[-1], frames.Saved), also[-1]
+    [planned] = [one for one in also if isinstance(one, frames.Planned)]
+    assert (planned.train_rows, planned.sequences, planned.total_steps) == (8, 3, 3)
+    assert (also[-1].steps, also[-1].trained_tokens) == (3, ran[-1].trained_tokens)
+    steps = [[one for one in heard if isinstance(one, frames.Step)] for heard in (ran, also)]
+    assert steps[0][-1].loss < steps[0][0].loss - 0.3
+    for one, other in zip(*steps, strict=True):
+        assert (other.step, other.tokens) == (one.step, one.tokens)
+        assert other.loss == pytest.approx(one.loss, rel=1e-4)
+        assert other.grad_norm == pytest.approx(one.grad_norm, rel=1e-3)
+    assert also[-1].eval_loss == pytest.approx(ran[-1].eval_loss, rel=1e-4)
+
+
 async def test_an_adapter_with_other_weights_is_found_out(child: Child, plan: Plan, tmp_path: Path) -> None:
     await saved(child, plan)
     stored = Path(plan.output_dir) / "adapter" / "adapter_model.safetensors"
@@ -347,7 +372,6 @@ async def test_hyperparameters_do_what_they_say(child: Child, plan: Plan) -> Non
     ("asked", "param"),
     [
         ({"method": "dpo"}, "method"),
-        ({"packing": True}, "hyperparameters.packing"),
         ({"checkpoints_kept": 1}, "hyperparameters.checkpoints_kept"),
     ],
 )

@@ -284,6 +284,17 @@ def test_epochs_are_told_in_order_and_repeats_change_nothing() -> None:
     assert running.refused(ReportEpoch(1, "session-1", replace(EPOCH, epoch=3))).code == "epoch_out_of_order"
 
 
+def test_steps_over_packed_rows_may_take_more_epochs_than_could_be_known() -> None:
+    hyper = replace(CREATE.hyperparameters, packing=True, max_steps=3)
+    running = Scenario(TUNINGS, JOB)
+    running.then(replace(CREATE, hyperparameters=hyper))
+    running.then(AssignAttempt(FIRST))
+    running.then(ReportStarted(1, "session-1"))
+    for epoch in (1, 2, 3):
+        assert len(running.then(ReportEpoch(1, "session-1", replace(EPOCH, epoch=epoch)))) == 1
+    assert running.refused(ReportEpoch(1, "session-1", replace(EPOCH, epoch=5))).code == "epoch_out_of_order"
+
+
 def test_a_tuning_that_started_stays_started_over_a_lost_attempt() -> None:
     tuning = Scenario(TUNINGS, JOB, *STORIES["between attempts"], Dispatched(SECOND))
     assert tuning.then(ReportStarted(2, "session-2")) == ()
