@@ -57,14 +57,12 @@ def estimate(
     row = row_length(hyper, longest_row)
     pair = 2 if method == "dpo" else 1  # the better answer and the worse one go through together
     tokens = hyper.batch_size // hyper.gradient_accumulation * row * pair
-    # DPO scores every position of both answers, and not only those that are trained, a tile at a time.
-    scored = tokens if method == "dpo" else min(tokens, TILE)
     return MemoryEstimate(
         weights=weights,
         adapter=adapter * FP32 * 2,
         optimizer=adapter * FP32 * 2,
         activations=tokens * entry.layers * _kept_per_layer(entry, dora=hyper.use_dora) * bytes_per_number,
-        logits=scored * entry.vocabulary * FP32 * 2,
+        logits=min(tokens, TILE) * entry.vocabulary * FP32 * 2,
         runtime=RUNTIME,
     )
 

@@ -1,4 +1,6 @@
-"""What the child tells: one JSON line a frame. Losses in nats per token, memory in bytes, times in seconds.
+"""What the child tells: one JSON line a frame. Memory in bytes, times in seconds, losses in nats per token.
+
+Those of the method dpo are means over pairs.
 
 First `Ready`. A plan is answered by `Phase`, `Planned`, many `Step`, some `Evaluation`, an `Epoch` each, and
 `Saved`; a verification by `Phase` and `Verified`. `Failed` may come instead of any of these and ends the

@@ -21,30 +21,29 @@ from app.datasets.tokenise import IGNORED
 TILE = 1024
 
 
-class SummedLoss(torch.autograd.Function):
-    """Cross-entropy summed over positions: hidden (n, h), weight (vocabulary, h), bias, labels (n) → ()."""
+class Losses(torch.autograd.Function):
+    """Cross-entropy of each position: hidden (n, h), weight (vocabulary, h), bias, labels (n) → (n)."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
-        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        losses = hidden.new_empty(len(hidden), dtype=torch.float32)
         gradient = torch.empty_like(hidden)
-        for tile, wanted, into in zip(
-            hidden.split(TILE), labels.split(TILE), gradient.split(TILE), strict=True
-        ):
+        tiles = (one.split(TILE) for one in (hidden, labels, gradient, losses))
+        for tile, wanted, into, lost in zip(*tiles, strict=True):
             logits = nn.functional.linear(tile, weight, bias).float()
             normaliser = logits.logsumexp(-1, keepdim=True)
             picked = wanted.unsqueeze(-1)
-            total += (normaliser - logits.gather(-1, picked)).sum()
+            lost.copy_((normaliser - logits.gather(-1, picked)).squeeze(-1))
             # In place: the softmax, less one at the label, is the gradient with respect to the logits.
             logits.sub_(normaliser).exp_().scatter_add_(-1, picked, logits.new_full(picked.shape, -1.0))
             into.copy_(logits.to(weight.dtype) @ weight)
         ctx.save_for_backward(gradient)
-        return total
+        return losses
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * gradients[0].to(gradient.dtype), None, None, None
+        return gradient * gradients[0].to(gradient.dtype).unsqueeze(-1), None, None, None
 
 
 def has_plain_head(base: Any) -> bool:
@@ -67,7 +66,7 @@ def has_plain_head(base: Any) -> bool:
 
 
 def score_trained_positions(base: Any) -> None:
-    """Let `base(…, labels=…, trained_only=True)` give the summed loss of the labelled positions as `loss`.
+    """Let `base(…, labels=…, trained_only=True)` give the summed loss of each sequence's labels as `loss`.
 
     Every other call is as before. Padding stands on the right, so causal attention needs no mask for it.
     """
@@ -83,7 +82,8 @@ def score_trained_positions(base: Any) -> None:
         head = self.get_output_embeddings()
         with torch.autocast(hidden.device.type, enabled=False):
             picked = hidden[trained].to(head.weight.dtype)
-            loss = SummedLoss.apply(picked, head.weight, head.bias, wanted[trained])
-        return CausalLMOutput(loss=loss)
+            losses = Losses.apply(picked, head.weight, head.bias, wanted[trained])
+        everywhere = losses.new_zeros(trained.shape).masked_scatter(trained, losses)
+        return CausalLMOutput(loss=everywhere.sum(-1))
 
     base.forward = types.MethodType(forward, base)

@@ -22,7 +22,7 @@ tags: [lora, tunesmith]
 
 # {job}
 
-A {method} adapter for `{model}` (revision `{revision}`), tuned by Tunesmith on {rows} rows{start}.
+A {method} adapter for `{model}` (revision `{revision}`), tuned by Tunesmith on {rows}{start}.
 
 | | |
 |---|---|
@@ -57,7 +57,7 @@ def write_card(folder: Path, plan: Plan, planned: Planned, saved: Saved) -> None
         model=plan.model_id,
         revision=plan.model_revision,
         method="QLoRA" if plan.adapter == "qlora" else "LoRA",
-        rows=planned.train_rows,
+        rows=f"{planned.train_rows} {'preference pairs' if plan.method == 'dpo' else 'rows'}",
         start=f", going on from `{plan.warm_start.model}`" if plan.warm_start else "",
         train_loss=saved.train_loss,
         eval_loss="–" if saved.eval_loss is None else f"{saved.eval_loss:.4f}",

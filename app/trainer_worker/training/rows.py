@@ -9,19 +9,22 @@ from typing import Any
 
 from datasets import Dataset
 
-from app.datasets.formats import Pair, read_row
+from app.datasets.formats import Pair, fits, read_row
 from app.datasets.lines import read_lines
 from app.datasets.sources import open_source
 from app.datasets.tokenise import IGNORED, SpecialTokenInText, TemplateError, Tokenizer, Tokens, tokenise
 from app.domain.hyperparameters import TrainOn
+from app.domain.tunings import Method
 from app.trainer_worker.training.failures import BadRow, bad_rows, no_rows, nothing_to_train
+
+Sides = tuple[Tokens, ...]  # a pair has two, the better one first; every other row is its only one
 
 
 def read_rows(
-    path: Path, tokenizer: Tokenizer, max_length: int, train_on: TrainOn, param: str
-) -> list[Tokens]:
+    path: Path, tokenizer: Tokenizer, max_length: int, train_on: TrainOn, method: Method, param: str
+) -> list[Sides]:
     """Every row of a file as tokens. Raises `TrainingFault` naming all lines that cannot be trained on."""
-    rows: list[Tokens] = []
+    rows: list[Sides] = []
     bad: list[BadRow] = []
     empty: list[int] = []
     with open_source(path) as source:
@@ -30,22 +33,25 @@ def read_rows(
                 if not line.fault.warning:
                     bad.append(BadRow(line.number, line.fault.message))
                 continue
-            row, _, faults = read_row(line.value)
+            row, form, faults = read_row(line.value)
             if row is None:
                 reasons = [fault.message for fault in faults if not fault.warning]
                 bad.append(BadRow(line.number, reasons[0]))
                 continue
-            if isinstance(row, Pair):
-                bad.append(BadRow(line.number, "the row is a preference pair; the method dpo reads these"))
+            if not fits(form, method):
+                bad.append(
+                    BadRow(line.number, f"the method {method} does not train on rows of format {form}")
+                )
                 continue
+            both = row.sides() if isinstance(row, Pair) else (row,)
             try:
-                tokens = tokenise(row, tokenizer, max_length, train_on)
+                sides = tuple(tokenise(side, tokenizer, max_length, train_on) for side in both)
             except (TemplateError, SpecialTokenInText) as error:
                 bad.append(BadRow(line.number, str(error)))
                 continue
-            if tokens.trainable == 0:
+            if any(side.trainable == 0 for side in sides):
                 empty.append(line.number)
-            rows.append(tokens)
+            rows.append(sides)
     if bad:
         raise bad_rows(bad, param)
     if empty:
@@ -59,6 +65,18 @@ def as_dataset(rows: Sequence[Tokens]) -> Any:
     """Rows as TRL takes them ready-made."""
     return Dataset.from_dict(
         {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    )
+
+
+def as_pairs(pairs: Sequence[Sides]) -> Any:
+    """Pairs with their sides beside each other."""
+    return Dataset.from_dict(
+        {
+            "input_ids": [better.input_ids for better, _ in pairs],
+            "labels": [better.labels for better, _ in pairs],
+            "rejected_ids": [worse.input_ids for _, worse in pairs],
+            "rejected_labels": [worse.labels for _, worse in pairs],
+        }
     )
 
 

@@ -1,9 +1,10 @@
-"""One attempt: load, tokenise, train by TRL's SFTTrainer with PEFT, save."""
+"""One attempt: load, tokenise, train by TRL's trainer with PEFT, save."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from msgspec.structs import replace
 from transformers import set_seed
 
-from app.datasets.tokenise import Tokens, labels_hash
-from app.domain.hyperparameters import TABLE, steps_per_epoch
+from app.datasets.tokenise import labels_hash
+from app.domain.hyperparameters import AUTO_BETA, TABLE, steps_per_epoch
 from app.trainer_worker.training.failures import labels_changed, unsupported
 from app.trainer_worker.training.frames import Frame, Phase, Planned, Saved
 from app.trainer_worker.training.model import (
@@ -27,9 +28,9 @@ from app.trainer_worker.training.packing import pack
 from app.trainer_worker.training.plan import Plan
 from app.trainer_worker.training.progress import Progress
 from app.trainer_worker.training.results import save_adapter, write_card, write_manifest
-from app.trainer_worker.training.rows import as_dataset, as_packed_dataset, read_rows
+from app.trainer_worker.training.rows import Sides, as_dataset, as_packed_dataset, as_pairs, read_rows
 from app.trainer_worker.training.stopping import Patience
-from app.trainer_worker.training.trainer import RowTrainer, collate, configuration
+from app.trainer_worker.training.trainer import PairTrainer, RowTrainer, collate, collate_pairs, configuration
 from app.trainer_worker.training.verify import Answers, answers
 from app.trainer_worker.training.weights import put_back, trained_weights
 
@@ -40,7 +41,6 @@ def refuse_what_is_missing(plan: Plan) -> None:
     """What this trainer cannot do yet is refused before anything is loaded. Raises `TrainingFault`."""
     hyper = plan.hyperparameters
     asked = {
-        "method": plan.method != "supervised",
         "hyperparameters.checkpoints_kept": hyper.checkpoints_kept != TABLE["checkpoints_kept"].default,
     }
     for param, wanted in asked.items():
@@ -52,15 +52,16 @@ def train(plan: Plan, tell: Tell) -> Answers:
     """Carry out a plan, telling how it goes. Raises whatever went wrong."""
     tell(Phase("loading"))
     refuse_what_is_missing(plan)
-    hyper = plan.hyperparameters
+    hyper, pairs = plan.hyperparameters, plan.method == "dpo"
     tokenizer = load_tokenizer(plan.model_dir)
 
-    def rows_of(path: str, param: str) -> list[Tokens]:
-        return read_rows(Path(path), tokenizer, hyper.max_length, hyper.train_on, param)
+    def rows_of(path: str, param: str) -> list[Sides]:
+        return read_rows(Path(path), tokenizer, hyper.max_length, hyper.train_on, plan.method, param)
 
     training = rows_of(plan.training_file, "training_file")
     validation = rows_of(plan.validation_file, "validation_file") if plan.validation_file else []
-    hashed = labels_hash([*training, *validation])
+    learned = [side for sides in training for side in sides]
+    hashed = labels_hash(chain(learned, *validation))
     if plan.labels_hash is not None and plan.labels_hash != hashed:
         raise labels_changed(plan.labels_hash, hashed)
     base = load_base(plan)
@@ -70,20 +71,25 @@ def train(plan: Plan, tell: Tell) -> Answers:
     results = Path(plan.output_dir) / "results"
     results.mkdir(parents=True, exist_ok=True)
 
-    def ready_made(rows: list[Tokens]) -> Any:
-        return as_packed_dataset(pack(rows, hyper.max_length)) if hyper.packing else as_dataset(rows)
+    def ready_made(rows: list[Sides]) -> Any:
+        if pairs:
+            return as_pairs(rows)
+        alone = [row for (row,) in rows]
+        return as_packed_dataset(pack(alone, hyper.max_length)) if hyper.packing else as_dataset(alone)
 
     sequences = ready_made(training)
     per_epoch = steps_per_epoch(len(sequences), hyper.batch_size)
     total_steps = hyper.max_steps or per_epoch * hyper.epochs
-    trainer = RowTrainer(
-        model=model,
-        args=configuration(plan, total_steps),
-        train_dataset=sequences,
-        eval_dataset=ready_made(validation) if validation else None,
-        data_collator=collate(tokenizer.pad_token_id),
-        processing_class=tokenizer,
-    )
+    options: dict[str, Any] = {
+        "model": model,
+        "args": configuration(plan, total_steps),
+        "train_dataset": sequences,
+        "eval_dataset": ready_made(validation) if validation else None,
+        "data_collator": (collate_pairs if pairs else collate)(tokenizer.pad_token_id),
+        "processing_class": tokenizer,
+    }
+    beta = hyper.beta or AUTO_BETA
+    trainer = PairTrainer(beta=beta, reference=begin, **options) if pairs else RowTrainer(**options)
     put_back(model, begin)  # TRL turns the adapter of a quantised model to bf16, which loses small updates
     waiting = hyper.early_stopping_patience
     patience = Patience(waiting, hyper.early_stopping_min_delta) if waiting is not None else None
@@ -94,9 +100,9 @@ def train(plan: Plan, tell: Tell) -> Answers:
         train_rows=len(training),
         sequences=len(sequences),
         validation_rows=len(validation),
-        tokens_per_epoch=sum(len(row.input_ids) for row in training),
-        trainable_tokens=sum(row.trainable for row in training),
-        cut_tokens=sum(row.cut for row in training),
+        tokens_per_epoch=sum(len(row.input_ids) for row in learned),
+        trainable_tokens=sum(row.trainable for row in learned),
+        cut_tokens=sum(row.cut for row in learned),
         labels_hash=hashed,
         total_epochs=-(-total_steps // per_epoch),
         effective_batch_size=hyper.batch_size,
@@ -133,7 +139,7 @@ def train(plan: Plan, tell: Tell) -> Answers:
         "dtype": str(compute_dtype(plan.device)).removeprefix("torch."),
     }
     write_manifest(results / "manifest.json", plan, planned, saved, hardware, here.versions)
-    trained = answers(model, plan, [row.input_ids for row in training])
+    trained = answers(model, plan, [row.input_ids for row in learned])
     del trainer, model, base
     gc.collect()
     if torch.cuda.is_available():

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import Trainer
+from transformers.modeling_outputs import CausalLMOutput
 from trl import SFTConfig, SFTTrainer
 
 from app.datasets.tokenise import IGNORED
 from app.trainer_worker.training.head import has_plain_head, score_trained_positions
 from app.trainer_worker.training.model import compute_dtype
 from app.trainer_worker.training.plan import Plan
+from app.trainer_worker.training.weights import Weights, as_it_was
 
 
 class Sums:
-    """Losses summed over trained tokens, and how many these were."""
+    """Losses summed over trained tokens, or over pairs, and how many these were."""
 
     def __init__(self) -> None:
         self.loss = 0.0
-        self.tokens = 0
+        self.count = 0
 
     def take(self) -> tuple[float, int]:
-        """The mean loss per token and the number of tokens since the last time."""
-        mean = self.loss / self.tokens if self.tokens else float("nan")
-        taken = (mean, self.tokens)
-        self.loss, self.tokens = 0.0, 0
+        """The mean loss and the number of tokens or pairs since the last time."""
+        mean = self.loss / self.count if self.count else float("nan")
+        taken = (mean, self.count)
+        self.loss, self.count = 0.0, 0
         return taken
 
 
@@ -53,35 +55,61 @@ class RowTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Loss of a batch; in training divided by the labels of all batches of the step."""
+        """Loss of a batch; in training divided by the labels, or pairs, of all batches of the step."""
+        summed, count = self._objective(model, inputs)
+        sums = self.training_sums if model.training else self.evaluation_sums
+        sums.loss += float(summed.detach())
+        sums.count += count
+        if model.training:
+            self.read_tokens += int(inputs["attention_mask"].sum())
+            self.trained_tokens += _trained(inputs)
+        loss = summed / (count if num_items_in_batch is None else num_items_in_batch)
+        return (loss, CausalLMOutput(loss=loss)) if return_outputs else loss
+
+    def _objective(self, model: Any, inputs: Any) -> tuple[torch.Tensor, int]:
+        """What is to become less, summed, and over how many."""
+        return self._losses(model, inputs).sum(), _trained(inputs)
+
+    def _losses(self, model: Any, inputs: Any) -> torch.Tensor:
+        """Each sequence's loss, summed over its labels."""
         labels = inputs["labels"]
-        mask = inputs["attention_mask"]
-        trained = int((labels[:, 1:] != IGNORED).sum())
         # Of packed rows the positions tell where one begins, and are heeded only where there is no mask.
         apart = {name: inputs[name] for name in ("position_ids",) if name in inputs}
         if self._trained_only:
-            outputs = model(input_ids=inputs["input_ids"], labels=labels, trained_only=True, **apart)
-            summed = outputs.loss
-        else:
-            seen = apart or {"attention_mask": mask}
-            outputs = model(input_ids=inputs["input_ids"], use_cache=False, **seen)
-            summed = torch.nn.functional.cross_entropy(
-                outputs.logits[:, :-1].flatten(0, 1).float(),
-                labels[:, 1:].flatten(),
-                ignore_index=IGNORED,
-                reduction="sum",
-            )
-        sums = self.training_sums if model.training else self.evaluation_sums
-        sums.loss += float(summed.detach())
-        sums.tokens += trained
-        if model.training:
-            self.read_tokens += int(mask.sum())
-            self.trained_tokens += trained
-        loss = summed / (trained if num_items_in_batch is None else num_items_in_batch)
-        return (loss, outputs) if return_outputs else loss
+            scored = model(input_ids=inputs["input_ids"], labels=labels, trained_only=True, **apart)
+            return cast(torch.Tensor, scored.loss)
+        seen = apart or {"attention_mask": inputs["attention_mask"]}
+        logits = model(input_ids=inputs["input_ids"], use_cache=False, **seen).logits[:, :-1]
+        return torch.nn.functional.cross_entropy(
+            logits.transpose(1, 2).float(), labels[:, 1:], ignore_index=IGNORED, reduction="none"
+        ).sum(-1)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         Trainer.log(self, logs, start_time)
+
+
+class PairTrainer(RowTrainer):
+    """Direct preference optimisation: the better answers are to gain on the worse ones.
+
+    Each side's gain is measured against the model as it was before the first step, `reference`: the base, or
+    the base with the adapter that training goes on from. Losses are means over pairs.
+    """
+
+    def __init__(self, *, beta: float, reference: Weights, **options: Any) -> None:
+        super().__init__(**options)
+        self._beta = beta
+        self._reference = {name: one.to(self.args.device) for name, one in reference.items()}
+
+    def _objective(self, model: Any, inputs: Any) -> tuple[torch.Tensor, int]:
+        losses = self._losses(model, inputs)
+        with torch.no_grad(), as_it_was(self.accelerator.unwrap_model(model), self._reference):
+            before = self._losses(model, inputs)
+        better, worse = (before - losses).chunk(2)
+        margins = self._beta * (better - worse)
+        return -torch.nn.functional.logsigmoid(margins).sum(), len(margins)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
+        return sum(len(batch["labels"]) for batch in batch_samples) // 2
 
 
 def configuration(plan: Plan, total_steps: int) -> SFTConfig:
@@ -144,3 +172,18 @@ def collate(pad: int) -> Callable[[list[dict[str, list[int]]]], dict[str, torch.
         return batch
 
     return collated
+
+
+def collate_pairs(pad: int) -> Callable[[list[dict[str, list[int]]]], dict[str, torch.Tensor]]:
+    """Pairs as one batch: all the better sides, then all the worse ones."""
+    collated = collate(pad)
+
+    def both(pairs: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        worse = [{"input_ids": pair["rejected_ids"], "labels": pair["rejected_labels"]} for pair in pairs]
+        return collated([*pairs, *worse])
+
+    return both
+
+
+def _trained(inputs: Any) -> int:
+    return int((inputs["labels"][:, 1:] != IGNORED).sum())

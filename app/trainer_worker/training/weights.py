@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +19,22 @@ def trained_weights(model: Any) -> Weights:
         for name, one in model.named_parameters()
         if one.requires_grad
     }
+
+
+@contextmanager
+def as_it_was(model: Any, weights: Weights) -> Iterator[None]:
+    """A model with other weights in place of its own, and without dropout, for as long as the block runs."""
+    changed = [(one, weights[name]) for name, one in model.named_parameters() if one.requires_grad]
+    own, training = [one.data for one, _ in changed], model.training
+    for one, other in changed:
+        one.data = other
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+        for (one, _), data in zip(changed, own, strict=True):
+            one.data = data
 
 
 def put_back(model: Any, weights: Weights) -> None:

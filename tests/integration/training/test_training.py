@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -45,7 +46,8 @@ async def child(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Child
 
 def hyperparameters(*, rows: int = 8, **given: Any) -> Hyperparameters:
     asked: dict[str, Any] = {"rank": 4, "epochs": 1, "batch_size": 4, "learning_rate": 1e-2} | given
-    resolved = resolve(asked, rows=rows, context_length=2048, validation=True)
+    method = asked.pop("method", "supervised")
+    resolved = resolve(asked, rows=rows, context_length=2048, method=method, validation=True)
     assert isinstance(resolved, Hyperparameters), resolved
     return resolved
 
@@ -237,6 +239,59 @@ async def test_a_warm_start_goes_on_where_the_earlier_adapter_ended(
     assert ((fault := await failed(child, broken)).code, fault.param) == ("file_unusable", "model")
 
 
+@pytest.mark.parametrize("given", [{}, {"use_quantization": True, "use_dora": True, "use_rslora": True}])
+async def test_dpo_begins_at_ln_2_and_learns_to_prefer(
+    child: Child, plan: Plan, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    for path in (plan.training_file, plan.validation_file or ""):
+        rows = [json.loads(line)["messages"] for line in Path(path).read_text().splitlines()]
+        pairs = [
+            {"prompt": row[:-1], "chosen": row[-1:], "rejected": [{"role": "assistant", "content": "No."}]}
+            for row in rows
+        ]
+        Path(path).write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    asked: dict[str, Any] = {"method": "dpo", "epochs": 2, "warmup_ratio": 0, "learning_rate": 0.05} | given
+    hyper = hyperparameters(**asked)
+    seen = previewed(plan)
+    first = replace(plan, method="dpo", hyperparameters=hyper, labels_hash=seen.labels_hash)
+    heard = await told(child, Train(first))
+    assert isinstance(heard[-1], frames.Saved), heard[-1]
+    [planned] = [one for one in heard if isinstance(one, frames.Planned)]
+    assert (planned.train_rows, planned.total_steps) == (8, 4)
+    assert (planned.tokens_per_epoch, planned.trainable_tokens) == (
+        seen.training.tokens,
+        seen.training.trainable,
+    )
+    assert heard[-1].trained_tokens == 2 * planned.trainable_tokens
+    steps = [one for one in heard if isinstance(one, frames.Step)]
+    assert steps[0].loss == pytest.approx(math.log(2), abs=1e-6)
+    assert steps[-1].loss < 0.6
+    evaluated = [one.eval_loss or 1.0 for one in heard if isinstance(one, frames.Epoch)]
+    assert evaluated[1] < evaluated[0] < math.log(2)
+    proof = (await told(child, Verify(str(Path(plan.output_dir) / "adapter"))))[-1]
+    assert isinstance(proof, frames.Verified), proof
+
+    again = replace(first, output_dir=str(tmp_path / "again"))
+    await saved(child, again)
+    assert weights(again) == weights(first)
+    halves = replace(hyper, gradient_accumulation=2)
+    parts = replace(first, hyperparameters=halves, output_dir=str(tmp_path / "parts"))
+    in_parts = [one for one in await told(child, Train(parts)) if isinstance(one, frames.Step)]
+    for part, step in zip(in_parts, steps, strict=True):
+        assert (part.loss, part.grad_norm) == pytest.approx((step.loss, step.grad_norm), rel=1e-3)
+    # What the model is held to is what it was when the run began: here the adapter that it goes on from.
+    further = replace(
+        first,
+        hyperparameters=replace(hyper, learning_rate=1e-3),
+        warm_start=WarmStart("ft:tiny::job-0", "job-0", ()),
+        warm_start_dir=str(Path(first.output_dir) / "adapter"),
+        output_dir=str(tmp_path / "further"),
+    )
+    losses = [one.loss for one in await told(child, Train(further)) if isinstance(one, frames.Step)]
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert losses[-1] < losses[0]
+
+
 async def test_packed_rows_are_the_rows_alone(child: Child, plan: Plan, tmp_path: Path) -> None:
     # Random weights hardly mind what else they see; what was learned by some steps does.
     many: dict[str, Any] = {"epochs": 3, "learning_rate": 0.1, "warmup_ratio": 0, "max_length": 256}
@@ -371,7 +426,6 @@ async def test_hyperparameters_do_what_they_say(child: Child, plan: Plan) -> Non
 @pytest.mark.parametrize(
     ("asked", "param"),
     [
-        ({"method": "dpo"}, "method"),
         ({"checkpoints_kept": 1}, "hyperparameters.checkpoints_kept"),
     ],
 )
