@@ -101,7 +101,9 @@ def bare(plan: Plan) -> float:
     torch.manual_seed(plan.seed)
     hyper = plan.hyperparameters
     tokenizer = load_tokenizer(plan.model_dir)
-    rows = read_rows(Path(plan.training_file), tokenizer, hyper.max_length, hyper.train_on, "training_file")
+    file = Path(plan.training_file)
+    read = read_rows(file, tokenizer, hyper.max_length, hyper.train_on, plan.method, "training_file")
+    rows = [row for (row,) in read]
     base = AutoModelForCausalLM.from_pretrained(plan.model_dir, dtype=compute_dtype("cpu"))
     config = LoraConfig(
         r=hyper.rank, lora_alpha=int(hyper.alpha), target_modules="all-linear", task_type="CAUSAL_LM"
