@@ -74,10 +74,10 @@ def test_an_adapter_on_fewer_layers_is_smaller_and_dora_makes_it_larger() -> Non
     assert adapter_parameters(ENTRY, 16, ("q_proj",)) == 30 * 16 * (576 + 576)
 
 
-def test_dpo_takes_two_answers_and_scores_all_of_both() -> None:
+def test_dpo_takes_two_answers_and_scores_them_a_tile_at_a_time() -> None:
     one, two = estimate(ENTRY, hyperparameters()), estimate(ENTRY, hyperparameters(), method="dpo")
     assert two.activations == 2 * one.activations
-    assert two.logits > one.logits
+    assert two.logits == one.logits
 
 
 def test_packed_rows_fill_the_whole_length() -> None:
