@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -166,10 +166,10 @@ class KafkaReader:
         async with bounded("ask for an end"):
             return int((await self._consumer.end_offsets([there]))[there])
 
-    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+    async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         async with bounded("ask for ends"):
             found = await self._consumer.end_offsets([TopicPartition(*one) for one in partitions])
-        return {Partition(there.topic, there.partition): int(end) for there, end in found.items()}
+        return {one: int(found[TopicPartition(*one)]) for one in partitions}
 
     async def close(self) -> None:
         await stopped(self._consumer)

@@ -126,8 +126,8 @@ class Reader(Protocol):
         """Offset behind the last committed record."""
         ...
 
-    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """The same of several at once, in as few requests as there are brokers."""
+    async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The same of several at once, in their order, in as few requests as there are brokers."""
         ...
 
     async def close(self) -> None: ...

@@ -126,12 +126,10 @@ async def _take_over(log: Log, control: asyncpg.Connection, pool: asyncpg.Pool) 
         if serving:
             await control.execute(QUERIES["hold"])  # projectors of the old model wait here
             held = await control.fetch(QUERIES["held"])
-            ends = await ends_of(log, [Partition(row["topic"], row["partition"]) for row in held])
-            behind = [
-                # A model made from another log may stand past this one's end.
-                (partition, min(row["next_offset"], end))
-                for row, (partition, end) in zip(held, ends.items(), strict=True)
-            ]
+            reached = {Partition(row["topic"], row["partition"]): row["next_offset"] for row in held}
+            ends = await ends_of(log, list(reached))
+            # A model made from another log may stand past this one's end.
+            behind = [(partition, min(reached[partition], end)) for partition, end in ends.items()]
             model = PostgresModel(pool, notify=False)
             await asyncio.gather(
                 *(catch_up(log, model, partition, end, lambda _: None) for partition, end in behind)
