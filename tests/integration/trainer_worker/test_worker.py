@@ -39,6 +39,7 @@ from app.domain.tunings import (
 from app.log import topics
 from app.log.aggregates import read_aggregate
 from app.log.memory import MemoryLog
+from app.log.metrics import Step, read_metric
 from app.log.port import read_all
 from app.log.queue import QueuePlace
 from app.log.topics import declared
@@ -191,6 +192,8 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
     events = [(one.aggregate_id, type(one.body).__name__) for one in await events_of(shop.log, TUNINGS)]
     assert events.index(("job-1", "Succeeded")) < events.index(("job-2", "Dispatched"))
     await shop.cancel("job-2")
+    told = [read_metric(one)[1] async for one in read_all(shop.log, topics.METRICS)]
+    assert {one.device for one in told if isinstance(one, Step)} in ({"cpu"}, {"cuda"})
     assert await shop.happened("job-1") == [
         "Created",
         "Dispatched",
