@@ -14,16 +14,18 @@ LAST_LOOK_WITHIN = 30.0  # a transaction left open holds readers up until it tim
 
 
 @asynccontextmanager
-async def whole_transactions_only(log: Log, stream: str = "tunings") -> AsyncIterator[None]:
-    """Read the events as they come; at every end of the log, what belongs together is there together."""
+async def whole_transactions_only(log: Log, stream: str = "tunings") -> AsyncIterator[asyncio.Event]:
+    """Read the events as they come; at every end of the log, what belongs together is there together.
+
+    The event given is set once there was something to see.
+    """
     partitions = await all_partitions(log, topics.events(stream))
     reader = await log.reader(dict.fromkeys(partitions, Start.FIRST))
     first, second = TOGETHER
     ended = asyncio.Event()
-    looked = 0
+    seen = asyncio.Event()
 
     async def read() -> None:
-        nonlocal looked
         open_pairs: set[str] = set()
         last = False
         while not last:
@@ -36,7 +38,7 @@ async def whole_transactions_only(log: Log, stream: str = "tunings") -> AsyncIte
                         open_pairs.add(record.header("ce_causationid") or "")
                     elif kind == second:
                         open_pairs.discard(record.header("ce_causationid") or "")
-                    looked += 1
+                    seen.set()
             # What was read beyond `ends` may be cut by the size of a fetch; only up to them is it certain.
             if all([await reader.position(one) == end for one, end in ends.items()]):
                 assert open_pairs == set(), f"only {first} of {open_pairs} is to be seen"
@@ -44,7 +46,7 @@ async def whole_transactions_only(log: Log, stream: str = "tunings") -> AsyncIte
 
     reading = asyncio.create_task(read())
     try:
-        yield
+        yield seen
         ended.set()
         async with asyncio.timeout(LAST_LOOK_WITHIN):
             await reading
@@ -52,4 +54,4 @@ async def whole_transactions_only(log: Log, stream: str = "tunings") -> AsyncIte
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         await reader.close()
-    assert looked > 0
+    assert seen.is_set()
