@@ -64,8 +64,6 @@ async def create(request: Request[Any, Any, Any], session: Authenticated) -> Res
         raise invalid(faults)
     name = values["name"]
     id = account_id(name)
-    if id == name:
-        raise invalid([RequestFault("name", "a name must not look like an account's id")])
     await _name_is_free(session, name, id)
     command = OpenAccount(name, fresh=True, limits=changed_limits(Limits(), values.get("limits")))
     answer = await _changed(session, id, command, status=201, certain=False)  # again, it would be refused
@@ -188,7 +186,9 @@ async def _changed(
 
 
 async def _name_is_free(session: Session, name: str, id: str) -> None:
-    """Names tell people apart, ids everything else, so looking is enough. Raises `ApiError` 409."""
+    """Names tell people apart, ids everything else, so looking is enough. Raises `ApiError` 400, 409."""
+    if account_id(name) == name:
+        raise invalid([RequestFault("name", "a name must not look like an account's id")])
     if await session.service.pool.fetchval("SELECT id FROM accounts WHERE name = $1 AND id <> $2", name, id):
         message = f"another account has the name {name!r}"
         raise ApiError(409, "account_exists", message, "name", headers={"x-should-retry": "false"})

@@ -16,6 +16,9 @@ from app.settings import Settings
 Quota = Annotated[int, Meta(ge=0, le=2**53)]
 
 
+NAMED_AS_AN_ID = {"not": {"type": "string", "pattern": "^acct-[a-z2-7]{24}$"}}
+
+
 class LimitsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits to set. 0: none; null: the installation's default; not named: as before."""
 
@@ -36,7 +39,10 @@ class LimitsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class AccountRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An account to open."""
 
-    name: Annotated[Label, Meta(description="No other account's.")]
+    name: Annotated[
+        Label,
+        Meta(description="No other account's, and unlike the id of one.", extra_json_schema=NAMED_AS_AN_ID),
+    ]
     limits: Annotated[
         LimitsRequest | None,
         Meta(description="Limits of its own; what is not named is the installation's default."),
@@ -46,7 +52,13 @@ class AccountRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class AccountUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to change; what is not named stays."""
 
-    name: Annotated[Label | None, Meta(description="Another name; no other account's.")] = None
+    name: Annotated[
+        Label | None,
+        Meta(
+            description="Another name; no other account's, and unlike an id.",
+            extra_json_schema=NAMED_AS_AN_ID,
+        ),
+    ] = None
     limits: Annotated[LimitsRequest | None, Meta(description="Limits to change.")] = None
 
 

@@ -60,6 +60,11 @@ async def test_an_account_is_opened_given_a_key_renamed_limited_and_suspended(
         assert (await admin.get(f"/v1/accounts.get/{id}")).json() == account
         assert (await admin.get("/v1/accounts.list?limit=1")).json()["data"] == [account]
         assert code(await admin.post("/v1/accounts.create", json={"name": "team"})) == (409, "account_exists")
+        for route in ("create", f"update/{id}"):  # it would be taken for that account wherever one is named
+            assert code(await admin.post(f"/v1/accounts.{route}", json={"name": id})) == (
+                400,
+                "invalid_value",
+            )
         renamed = await admin.post(f"/v1/accounts.update/{id}", json={"name": "others"})
         assert (renamed.json()["name"], renamed.json()["limits"]) == ("others", account["limits"])
         assert code(await admin.post("/v1/accounts.create", json={"name": "others"}))[0] == 409
