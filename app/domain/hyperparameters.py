@@ -324,6 +324,8 @@ def _flattened(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Hyperpara
     for name, value in given.items():
         if name in ("lora", "training") and isinstance(value, Mapping):
             inner = dict(value)
+        elif name in ("lora", "training") and value is None:
+            continue  # as with every other, null is not given
         elif name in ("lora", "training"):
             faults.append(_fault(name, f"{name} must be an object"))
             continue

@@ -30,7 +30,7 @@ FIELDS = {name: _schema(row) for name, row in TABLE.items()}
 OLDER = {
     name: {
         "description": f"The same fields, as older clients nest them under `{name}`.",
-        "type": "object",
+        "type": ["object", "null"],
         "propertyNames": {"enum": list(FIELDS)},
         "additionalProperties": True,
     }

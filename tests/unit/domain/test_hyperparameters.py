@@ -49,6 +49,7 @@ def test_the_batch_grows_with_the_rows(rows: int, size: int) -> None:
 
 
 def test_the_older_nested_form_is_taken() -> None:
+    assert resolved({"lora": None, "training": None}) == resolved({})
     made = resolved({"lora": {"rank": 4}, "training": {"epochs": 1}, "use_quantization": True})
     assert (made.rank, made.epochs, made.use_quantization) == (4, 1, True)
 
