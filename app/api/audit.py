@@ -18,9 +18,9 @@ from msgspec.structs import asdict, astuple
 from prometheus_client import Counter as Metric
 
 from app.api.auth import Caller
-from app.api.database import DATABASE_ERRORS
 from app.api.edge import CALLER, LOCATION, REFUSED, REPLAYED
 from app.api.errors import ApiError
+from app.database import DATABASE_ERRORS
 from app.domain.ids import derive_id
 
 FLUSH_SECONDS = 0.2

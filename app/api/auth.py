@@ -13,8 +13,8 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from app.api.database import DATABASE_ERRORS
 from app.api.errors import ApiError
+from app.database import DATABASE_ERRORS
 from app.domain.accounts import Limits
 from app.keys import hash_api_key
 

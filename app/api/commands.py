@@ -12,8 +12,8 @@ import msgspec
 import structlog
 from prometheus_client import Histogram
 
-from app.api.database import DATABASE_ERRORS
 from app.api.known import Known
+from app.database import DATABASE_ERRORS
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.codec import Reply, command_record

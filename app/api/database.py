@@ -1,4 +1,4 @@
-"""The api's way to PostgreSQL, bounded in time; and what tells that it is away, or was lost on the way."""
+"""The api's way to PostgreSQL, bounded in time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 import asyncpg
 from asyncpg.pool import PoolAcquireContext
 
-# No answer in time is an OSError; a connection lost within an operation may end as asyncpg's internal error.
-DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+from app.database import as_it_is
 
 POOL_SIZE = 10
 # A database that hangs neither answers nor refuses: this is how long for a connection, and for a statement.
@@ -42,9 +41,5 @@ def pool_of(dsn: str) -> BoundedPool:
         command_timeout=ANSWERS_WITHIN,
         timeout=ANSWERS_WITHIN,
         server_settings={"search_path": "read"},
-        reset=_as_it_is,
+        reset=as_it_is,
     )
-
-
-async def _as_it_is(_: object) -> None:
-    """Nothing here changes a session, and asyncpg's own reset is a round trip for every query."""

@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from app.api.edge import REFUSED
 from app.api.schemas.errors import Error, ErrorBody, ErrorType, RequestFault
+from app.database import DATABASE_ERRORS
 from app.domain.wording import in_words
 from app.log.port import LogError
 from app.storage.store import StorageError, StorageFull
@@ -175,14 +176,8 @@ _HANDLERS: dict[Any, Any] = {
     ApiError: handle_api_error,
     ValidationException: handle_validation,
     HTTPException: handle_http,
-    LogError: handle_dependency,
-    StorageError: handle_dependency,
+    **dict.fromkeys((LogError, StorageError, *DATABASE_ERRORS), handle_dependency),
     asyncpg.DataError: handle_unstorable,
-    asyncpg.PostgresError: handle_dependency,
-    asyncpg.InterfaceError: handle_dependency,
-    asyncpg.InternalClientError: handle_dependency,
-    ConnectionError: handle_dependency,
-    OSError: handle_dependency,
     Exception: handle_unexpected,
 }
 

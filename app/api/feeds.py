@@ -12,9 +12,9 @@ import msgspec
 import structlog
 
 from app.api.commands import Watch
-from app.api.database import DATABASE_ERRORS
 from app.api.kept_events import read_body
 from app.api.schemas.metrics import step_view
+from app.database import DATABASE_ERRORS
 from app.domain.telling import event_view
 
 FRAMES_KEPT = 64

@@ -20,12 +20,12 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from msgspec import Struct
 from msgspec.structs import replace
 
-from app.api.database import DATABASE_ERRORS
 from app.api.edge import LIMITS, REPLAYED
 from app.api.errors import ApiError, invalid, unavailable
 from app.api.requests import canonical, whole_body
 from app.api.schemas.errors import RequestFault
 from app.api.session import Session
+from app.database import DATABASE_ERRORS
 from app.domain.ids import derive_id
 
 LONGEST_KEY = 255

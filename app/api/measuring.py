@@ -11,11 +11,11 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from app.api.children import ran
 from app.api.errors import ApiError, unavailable
 from app.api.service import Service
 from app.catalogue.catalogue import CATALOGUE, Entry
 from app.catalogue.packaged import ModelError, ensure_model
+from app.datasets.children import ran
 from app.datasets.measure import FINDINGS_KEPT, Measure, Request
 from app.datasets.reading import Part
 from app.datasets.sources import GZIP

@@ -33,7 +33,7 @@ IDEMPOTENCY_KEY = {
     "the first time, for a day; with another body, 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
-Shared = dict[tuple[int, tuple[Refusal, ...]], str]
+Common = dict[tuple[int, tuple[Refusal, ...]], str]
 BYTES = {"type": "string", "format": "binary"}
 # What an id in a path is of, by the path's noun.
 IDS = {
@@ -127,7 +127,7 @@ def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
                         yield path, method.lower(), handler
 
 
-def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler, shared: Shared) -> None:
+def _complete(operation: dict[str, Any], path: str, handler: HTTPRouteHandler, shared: Common) -> None:
     """Add to an operation what its handler says in `opt`, and every error that it can answer with."""
     operation["summary"], _, more = (handler.fn.__doc__ or "").strip().partition("\n")
     operation["description"] = f"{operation['summary']}{more}"
@@ -224,10 +224,10 @@ def _parameter(given: dict[str, Any], path: str) -> dict[str, Any]:
     return kept | {"schema": schema}
 
 
-def _shared(found: list[dict[int, tuple[Refusal, ...]]]) -> Shared:
+def _shared(found: list[dict[int, tuple[Refusal, ...]]]) -> Common:
     """Names for the refusals that several operations answer with: said once, and referred to."""
     counted = Counter(each for refusals in found for each in refusals.items())
-    names: Shared = {}
+    names: Common = {}
     taken: Counter[int] = Counter()
     for (status, codes), count in sorted(counted.items(), key=lambda each: (each[0][0], -each[1])):
         if count > 1:

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from app.api.children import ran
 from app.api.errors import invalid, unavailable
 from app.api.schemas.errors import RequestFault
 from app.api.shared import Shared
+from app.datasets.children import ran
 from app.datasets.overlap import Overlap
 from app.datasets.reading import Finding
 from app.domain.tunings import FileRef

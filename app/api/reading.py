@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -89,26 +89,17 @@ async def list_tunings(
     return [_found(row) for row in rows]
 
 
-def metadata_filter(query: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The pairs of `metadata[k]=v` in a query.
-
-    Raises `ApiError` 400 for a key that is there twice, as it has one value only, or that has keys itself.
-    """
-    pairs: dict[str, str] = {}
-    faults: list[RequestFault] = []
-    for name, value in query:
-        if not (name.startswith("metadata[") and name.endswith("]")):
-            continue
-        key = name[len("metadata[") : -1]
-        if key in pairs:
-            faults.append(RequestFault(name[:64], f"{name[:64]} is there twice"))
-        elif "][" in key:
-            faults.append(
-                RequestFault(name[:64], f"{name[:64]}: metadata has texts, and no keys within them")
-            )
-        pairs[key] = value
-    if faults:
-        raise invalid(faults)
+def metadata_filter(query: Mapping[str, str]) -> dict[str, str]:
+    """The pairs of `metadata[k]=v` in a query. Raises `ApiError` 400 for a key that has keys itself."""
+    pairs = {
+        name[len("metadata[") : -1]: value
+        for name, value in query.items()
+        if name.startswith("metadata[") and name.endswith("]")
+    }
+    names = [f"metadata[{key}]"[:64] for key in pairs if "][" in key]
+    if names:
+        said = "metadata has texts, and no keys within them"
+        raise invalid([RequestFault(name, f"{name}: {said}") for name in names])
     return pairs
 
 

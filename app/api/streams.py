@@ -19,9 +19,9 @@ from litestar.types import Receive, Scope, Send
 
 from app.api.auth import Keys
 from app.api.commands import Commands
-from app.api.database import DATABASE_ERRORS
 from app.api.feeds import EVENTS, PAGE, PAUSE_AFTER_ERROR, Feed, event_frames
 from app.api.wire import HANG_UP
+from app.database import DATABASE_ERRORS
 
 HEARTBEAT_SECONDS = 15.0
 READERS = 4  # of the pool's connections, whatever the number of streams

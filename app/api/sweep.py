@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import structlog
 
-from app.api.database import DATABASE_ERRORS
+from app.database import DATABASE_ERRORS
 
 SWEEP_SECONDS = 3600.0
 AT_A_TIME = 5_000

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import asyncpg
 import structlog
 
+from app.database import DATABASE_ERRORS
 from app.log import topics
 from app.log.codec import Undecodable
 from app.log.port import Log, LogError, Partition, Received, all_partitions
@@ -28,8 +29,7 @@ QUERIES = named("checkpoints")
 logger = structlog.get_logger("projector")
 
 UNAPPLIABLE = (Undecodable, Gap, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-# A connection that is lost within a transaction may end as an InternalClientError of asyncpg.
-PASSING = (LogError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+PASSING = (LogError, *DATABASE_ERRORS)
 
 Apply = Callable[[Any, Sequence[Received]], Awaitable[list[str]]]
 

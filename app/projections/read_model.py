@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
+from app.database import as_it_is
 from app.domain.streams import STREAMS
 from app.log.aggregates import event_schema, state_schema
 from app.log.port import Log, Partition, ends_of
@@ -40,13 +41,9 @@ async def pool_for(dsn: str, schema: str, size: int = POOL_SIZE) -> AsyncIterato
         max_size=size,
         command_timeout=60,
         server_settings={"search_path": schema},
-        reset=_as_it_is,
+        reset=as_it_is,
     ) as pool:
         yield pool
-
-
-async def _as_it_is(_: object) -> None:
-    """Nothing here changes a session, and asyncpg's own reset is a round trip for every batch."""
 
 
 async def prepare(dsn: str) -> None:

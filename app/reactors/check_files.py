@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import msgspec
 import structlog
 
 from app.datasets.check import DIGESTS_FILE, FAULTS_FILE, WARNINGS_FILE, Report
+from app.datasets.children import ran
 from app.domain.files import FILES, Fault, RecordCheck, Uploaded
 from app.domain.ids import derive_id
 from app.log.codec import Event, command_record
@@ -25,7 +24,6 @@ from app.storage.store import ObjectMissing, Store
 REACTOR = "check_files"
 LARGE = 64 * 1024**2
 CHECKED_WITHIN = 3600.0
-LARGEST_MEMORY = 4 * 1024**3
 NO_CHECK = RecordCheck(None, 0, 0)
 
 logger = structlog.get_logger("reactor")
@@ -79,41 +77,18 @@ async def check_file(store: Store, id: str, file: Uploaded) -> RecordCheck:
             return _refused(
                 "content_changed", "the store gave other bytes than were uploaded", "upload it again"
             )
-        checker = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "app.datasets.check",
-            str(local),
-            str(folder),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            preexec_fn=_bounded,
-        )
         try:
-            async with asyncio.timeout(CHECKED_WITHIN):
-                out, err = await checker.communicate()
+            ended = await ran("app.datasets.check", str(local), str(folder), within=CHECKED_WITHIN)
         except TimeoutError:
-            checker.kill()
-            await checker.wait()
             return _refused("check_too_long", "the check took longer than an hour", "split the file")
-        except asyncio.CancelledError:
-            checker.kill()
-            await checker.wait()
-            raise
-        report = _read(out) if checker.returncode == 0 else None
+        report = _read(ended.written) if ended.status == 0 else None
         if report is None:
-            logger.error(
-                "check_broke",
-                file_id=id,
-                status=checker.returncode,
-                error=err.decode(errors="replace")[-500:],
-            )
+            logger.error("check_broke", file_id=id, status=ended.status, error=ended.said)
             return _refused(
                 "check_failed", "the file could not be checked", "split the file, or ask the operator"
             )
         await _keep(store, id, report, folder)
-        await store.put_bytes(check_key(id), out)
+        await store.put_bytes(check_key(id), ended.written)
     first = report.faults[0] if report.faults else None
     fault = Fault(first.line, first.code, first.pointer, first.message, first.fix) if first else None
     return RecordCheck(report.format, report.rows, report.fault_count, fault, report.statistics.longest_row)
@@ -138,8 +113,3 @@ def _read(out: bytes) -> Report | None:
 
 def _refused(code: str, message: str, fix: str) -> RecordCheck:
     return RecordCheck(None, 0, 1, Fault(0, code, "", message, fix))
-
-
-def _bounded() -> None:
-    """No file makes the checker eat the machine."""
-    resource.setrlimit(resource.RLIMIT_AS, (LARGEST_MEMORY, LARGEST_MEMORY))

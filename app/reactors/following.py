@@ -9,6 +9,7 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
+from app.database import DATABASE_ERRORS
 from app.domain.decider import Decider
 from app.log import topics
 from app.log.codec import Event, Undecodable, read_event
@@ -28,14 +29,7 @@ ON CONFLICT (reactor, topic, partition) DO UPDATE
 SET next_offset = greatest(ops.cursors.next_offset, excluded.next_offset)
 """
 MADE = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name"
-PASSING = (
-    LogError,
-    StorageError,
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+PASSING = (LogError, StorageError, *DATABASE_ERRORS)
 
 logger = structlog.get_logger("reactor")
 

@@ -34,12 +34,8 @@ logger = structlog.get_logger("trainer_worker")
 
 Tell = Callable[[str, int, float | None], None]
 
-TRAINING, VALIDATION, WARM_START = (
-    "training.jsonl",
-    "validation.jsonl",
-    "warm_start",
-)  # in an attempt's folder
-
+# In an attempt's folder.
+TRAINING, VALIDATION, WARM_START = "training.jsonl", "validation.jsonl", "warm_start"
 ADAPTER = "adapter/"  # what the names of an adapter's files begin with
 
 

@@ -61,7 +61,7 @@ async def list_jobs(
     request: Request[Any, Any, Any], session: Authenticated, limit: Limit = 20, after: After = None
 ) -> Page[FineTuningJob]:
     """The account's tunings, newest first; `metadata[k]=v` narrows them, `metadata=null` to those without."""
-    pairs = reading.metadata_filter(request.query_params.multi_items())
+    pairs = reading.metadata_filter(request.query_params)
     bare = request.query_params.get("metadata")
     if bare is not None and (bare != "null" or pairs):
         message = "metadata is metadata[k]=v, as often as you like, or the one word null"

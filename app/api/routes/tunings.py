@@ -94,7 +94,7 @@ async def list_tunings(
         limit=limit,
         after=after,
         status=status,
-        metadata=reading.metadata_filter(request.query_params.multi_items()),
+        metadata=reading.metadata_filter(request.query_params),
     )
     return page([tuning_view(each.tuning, each.version, each.told) for each in found], limit)
 

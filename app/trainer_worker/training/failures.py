@@ -61,10 +61,7 @@ def labels_changed(previewed: str, found: str) -> TrainingFault:
 
 def unsupported(param: str) -> TrainingFault:
     """The tuning asks for something that this trainer cannot do."""
-    asked = f"do what {param} asks for; create the tuning without it"
-    if param == "model":
-        asked = "go on from a tuned model; create the tuning with its base model"
-    message = f"this version's trainers cannot {asked}"
+    message = f"this version's trainers cannot do what {param} asks for; create the tuning without it"
     return TrainingFault(Failed("unsupported", "platform", message, param))
 
 

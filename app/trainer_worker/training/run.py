@@ -39,13 +39,8 @@ Tell = Callable[[Frame], None]
 
 def refuse_what_is_missing(plan: Plan) -> None:
     """What this trainer cannot do yet is refused before anything is loaded. Raises `TrainingFault`."""
-    hyper = plan.hyperparameters
-    asked = {
-        "hyperparameters.checkpoints_kept": hyper.checkpoints_kept != TABLE["checkpoints_kept"].default,
-    }
-    for param, wanted in asked.items():
-        if wanted:
-            raise unsupported(param)
+    if plan.hyperparameters.checkpoints_kept != TABLE["checkpoints_kept"].default:
+        raise unsupported("hyperparameters.checkpoints_kept")
 
 
 def train(plan: Plan, tell: Tell) -> Answers:

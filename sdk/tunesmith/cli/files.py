@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +22,11 @@ from tunesmith import (
 from tunesmith._uploads import LARGEST_IN_ONE_PIECE
 from tunesmith.cli import ids, show, show_planning
 from tunesmith.cli.exit_codes import ExitCode
-from tunesmith.cli.findings import A_PAGE, faulty, whole
+from tunesmith.cli.findings import faulty, whole
 from tunesmith.cli.session import Json, connect, out, print_json, say
 
 FAULTS_A_PAGE = 1000
+COPIED = "was uploaded as {id}; remove it with: tunesmith files delete {id}"
 
 app = typer.Typer(help="Files: upload, check, list, get, delete.", no_args_is_help=True)
 
@@ -186,24 +188,20 @@ def check(
         path = Path(file).expanduser()
         if path.exists():
             file = upload_shown(client, path).id
-            say(f"{path} was uploaded as {file}; remove it with: tunesmith files delete {file}")
+            say(f"{path} {COPIED.format(id=file)}")
         client.files.wait_until_processed(file)
         found = _whole_check(client, file)
         sound = found.status != "error"
         if not json:
             show.check(out(), found)
         estimate = None
-        if model is not None and sound:
-            try:
+        try:
+            if model is not None and sound:
                 estimate = _estimate(client, model, found, method, max_length)
-            finally:  # whatever comes of the estimate, the check is told
-                if json and estimate is None:
-                    print_json(found.to_dict())
-    if json and estimate is not None:
-        print_json(found.to_dict() | {"estimate": estimate.to_dict()})
-    elif json and not (model is not None and sound):
-        print_json(found.to_dict())
-    elif estimate is not None:
+        finally:  # whatever comes of the estimate, the check is told
+            if json:
+                print_json(found.to_dict() | ({"estimate": estimate.to_dict()} if estimate else {}))
+    if estimate is not None and not json:
         show_planning.measured(out(), estimate)
     elif model is not None and not json:
         say(f"rows are read as {model} does once these faults are mended")
@@ -217,16 +215,8 @@ def _estimate(
     """A file as a model reads it, by the method that trains on such files."""
     if method is None and found.format == "preference":
         method = "dpo"
-    return whole(
-        lambda after: client.tunings.estimate(
-            model,
-            found.id,
-            {"max_length": max_length} if max_length is not None else None,
-            method=method,
-            findings_limit=A_PAGE,
-            findings_after=after,
-        )
-    )
+    hyperparameters = {"max_length": max_length} if max_length is not None else None
+    return whole(partial(client.tunings.estimate, model, found.id, hyperparameters, method=method))
 
 
 def _whole_check(client: TuningClient, file: str) -> FileCheck:

@@ -12,12 +12,12 @@ A_PAGE = 10_000
 Planned = TypeVar("Planned", TuningEstimate, TuningPreview)
 
 
-def whole(ask: Callable[[int | None], Planned]) -> Planned:
-    """What is found, every page of it; `ask` gets how many findings are there already."""
-    found = page = ask(None)
+def whole(ask: Callable[..., Planned]) -> Planned:
+    """What is found, every page of it; `ask` is an estimate or a preview that lacks but the page to tell."""
+    found = page = ask(findings_limit=A_PAGE)
     every = list(found.findings or [])
     while page.has_more and page.findings:
-        page = ask(len(every))
+        page = ask(findings_limit=A_PAGE, findings_after=len(every))
         every += page.findings or []
         found["findings"], found["has_more"] = every, bool(page.has_more)
     return found

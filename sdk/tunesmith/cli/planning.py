@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,8 @@ import typer
 from tunesmith import TuningClient
 from tunesmith.cli import show_planning
 from tunesmith.cli.exit_codes import ExitCode
-from tunesmith.cli.files import upload_shown
-from tunesmith.cli.findings import A_PAGE, faulty, whole
+from tunesmith.cli.files import COPIED, upload_shown
+from tunesmith.cli.findings import faulty, whole
 from tunesmith.cli.options import Method, Model, TrainingFile, ValidationFile, with_hyperparameters
 from tunesmith.cli.pairs import pairs_of
 from tunesmith.cli.session import Json, connect, out, print_json, say
@@ -94,18 +95,16 @@ def estimate(
     Example: `tunesmith tunings estimate -m smollm2-135m-instruct -t train.jsonl --rank 8`
     """
     with connect(context) as client:
-        files = _files(client, training_file, validation_file)
-        found = whole(
-            lambda after: client.tunings.estimate(
-                model,
-                files[0],
-                hyperparameters,
-                validation_file=files[1],
-                method=method,
-                findings_limit=A_PAGE,
-                findings_after=after,
-            )
+        training, validation = _files(client, training_file, validation_file)
+        asked = partial(
+            client.tunings.estimate,
+            model,
+            training,
+            hyperparameters,
+            validation_file=validation,
+            method=method,
         )
+        found = whole(asked)
     if json:
         print_json(found.to_dict())
     else:
@@ -141,20 +140,18 @@ def preview(
     Example: `tunesmith tunings preview -m smollm2-135m-instruct -t train.jsonl --line 7`
     """
     with connect(context) as client:
-        files = _files(client, training_file, validation_file)
-        found = whole(
-            lambda after: client.tunings.preview(
-                model,
-                files[0],
-                hyperparameters,
-                validation_file=files[1],
-                method=method,
-                first=first,
-                lines=lines or None,
-                findings_limit=A_PAGE,
-                findings_after=after,
-            )
+        training, validation = _files(client, training_file, validation_file)
+        asked = partial(
+            client.tunings.preview,
+            model,
+            training,
+            hyperparameters,
+            validation_file=validation,
+            method=method,
+            first=first,
+            lines=lines or None,
         )
+        found = whole(asked)
     if json:
         print_json(found.to_dict())
     else:
@@ -165,9 +162,8 @@ def preview(
 
 def _files(client: TuningClient, training: str, validation: str | None) -> tuple[str, str | None]:
     """The ids of files that are only looked at; of a copy that was made it is told how to remove it."""
-    how = "was uploaded as {id}; remove it with: tunesmith files delete {id}"
-    first = file_id(client, training, how)
-    return first, file_id(client, validation, how) if validation else None
+    first = file_id(client, training, COPIED)
+    return first, file_id(client, validation, COPIED) if validation else None
 
 
 def file_id(client: TuningClient, given: str, how: str = "is {id}") -> str:
