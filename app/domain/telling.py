@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from app.domain.tunings import (
+    GIVEN_BACK,
     TUNINGS,
     AttemptLost,
     Cancelled,
@@ -18,6 +19,7 @@ from app.domain.tunings import (
     EpochCompleted,
     Failed,
     Failure,
+    MemoryReduced,
     Paused,
     PauseRequested,
     Resumed,
@@ -125,6 +127,16 @@ def _told(event: Any) -> Told:
         case CheckpointSaved(checkpoint=checkpoint):
             data = {name: getattr(checkpoint, name) for name in OF_CHECKPOINT}
             return "info", f"a checkpoint was saved after step {checkpoint.step}", data
+        case MemoryReduced(reduction=reduction):
+            told = f"out of memory: {reduction.rows_at_a_time} rows at a time from now on"
+            kept = ", activations computed again" if reduction.gradient_checkpointing else ""
+            return "warn", f"{told}{kept}", asdict(reduction)
+        case AttemptLost(attempt=number, reason=reason) if reason in GIVEN_BACK:
+            return (
+                "info",
+                f"attempt {number} was given back ({reason}), and goes on later",
+                {"reason": reason},
+            )
         case AttemptLost(attempt=number, reason=reason):
             return "warn", f"attempt {number} was lost ({reason})", {"reason": reason}
         case PauseRequested():

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
 
@@ -21,7 +20,13 @@ RETRIES_AFTER_START = 3
 Status = Literal["pending", "running", "paused", "succeeded", "failed", "cancelled"]
 Blame = Literal["user", "platform"]
 Method = Literal["supervised", "dpo"]
-LossReason = Literal["worker_lost", "stalled", "order_declined", "child_died", "worker_error"]
+LossReason = Literal[
+    "worker_lost", "stalled", "order_declined", "child_died", "worker_error", "preempted", "drained"
+]
+
+# Attempts that were given back at their last checkpoint because somebody wanted the devices: nothing went
+# wrong, so these use up no retry, and the next attempt need not wait.
+GIVEN_BACK: frozenset[LossReason] = frozenset(("preempted", "drained"))
 
 
 class ModelRef(Struct, frozen=True):
@@ -78,6 +83,15 @@ class Checkpoint(Struct, frozen=True):
     key: str
     sha256: str
     bytes: int
+
+
+class Reduction(Struct, frozen=True):
+    """How a run that was out of memory goes on after `step`: fewer rows at a time, their sum unchanged."""
+
+    step: int
+    rows_at_a_time: int
+    gradient_accumulation: int
+    gradient_checkpointing: bool = False
 
 
 class ResultFile(Struct, frozen=True):
@@ -164,6 +178,14 @@ class ReportCheckpoint(Struct, frozen=True):
     checkpoint: Checkpoint
 
 
+class ReportMemoryReduced(Struct, frozen=True):
+    """The attempt was out of memory, and goes on with less."""
+
+    attempt: int
+    session: str
+    reduction: Reduction
+
+
 class ReportPaused(Struct, frozen=True):
     """The attempt came to rest because it was asked to; its devices are free."""
 
@@ -172,7 +194,7 @@ class ReportPaused(Struct, frozen=True):
 
 
 class ReportSucceeded(Struct, frozen=True):
-    """The adapter was read back from the store and loaded by stock PEFT."""
+    """The adapter was read back from the store and loaded by stock PEFT; `memory_peak` as in the event."""
 
     attempt: int
     session: str
@@ -180,6 +202,7 @@ class ReportSucceeded(Struct, frozen=True):
     eval_loss: float | None
     trained_tokens: int
     result_files: tuple[ResultFile, ...]
+    memory_peak: int = 0
 
 
 class ReportFailed(Struct, frozen=True):
@@ -197,6 +220,13 @@ class ReportLost(Struct, frozen=True):
     attempt: int
     session: str
     reason: LossReason
+
+
+class PreemptAttempt(Struct, frozen=True):
+    """Have this attempt's devices given back: another tuning is to have them first."""
+
+    attempt: int
+    session: str
 
 
 class PauseTuning(Struct, frozen=True):
@@ -270,6 +300,13 @@ class CheckpointSaved(Struct, frozen=True):
     checkpoint: Checkpoint
 
 
+class MemoryReduced(Struct, frozen=True):
+    """The run was out of memory, and goes on with fewer rows at a time; what is learned stays the same."""
+
+    attempt: int
+    reduction: Reduction
+
+
 class PauseRequested(Struct, frozen=True):
     """The attempt was told to come to rest; `attempt` is None when none was under way."""
 
@@ -294,7 +331,10 @@ class AttemptLost(Struct, frozen=True):
 
 
 class Succeeded(Struct, frozen=True):
-    """The adapter was read back from the store and loaded by stock PEFT. Losses in nats per token."""
+    """The adapter was read back from the store and loaded by stock PEFT. Losses in nats per token.
+
+    `memory_peak` in bytes is the most that the attempt's process held at once; 0 when nobody looked.
+    """
 
     attempt: int
     fine_tuned_model: str
@@ -302,6 +342,7 @@ class Succeeded(Struct, frozen=True):
     eval_loss: float | None
     trained_tokens: int
     result_files: tuple[ResultFile, ...]
+    memory_peak: int = 0
 
 
 class Failed(Struct, frozen=True):
@@ -354,11 +395,24 @@ class PauseAttempt(Struct, frozen=True, tag="pause"):
     session: str
 
 
-Order = RunAttempt | StopAttempt | PauseAttempt
+class HandBackAttempt(Struct, frozen=True, tag="hand_back"):
+    """Give this attempt back if it runs in this session: as for a pause, but reported lost for this reason."""
+
+    tuning_id: str
+    attempt: int
+    worker: str
+    session: str
+    reason: LossReason
+
+
+Order = RunAttempt | StopAttempt | PauseAttempt | HandBackAttempt
 
 
 class Tuning(Struct, frozen=True):
-    """A tuning as its events made it. `checkpoint` is the newest, `pausing` that a pause was asked for."""
+    """A tuning as its events made it. `checkpoint` is the newest, `pausing` that a pause was asked for.
+
+    `reduction` is how it goes on after it was out of memory, `memory_peak` the most it held, in bytes.
+    """
 
     id: str
     account_id: str
@@ -393,6 +447,8 @@ class Tuning(Struct, frozen=True):
     warm_start: WarmStart | None = None
     labels_hash: str | None = None
     rerun_of: str | None = None
+    reduction: Reduction | None = None
+    memory_peak: int = 0
 
     @property
     def ended(self) -> bool:
@@ -404,6 +460,7 @@ Report = (
     ReportStarted
     | ReportEpoch
     | ReportCheckpoint
+    | ReportMemoryReduced
     | ReportPaused
     | ReportSucceeded
     | ReportFailed
@@ -420,6 +477,8 @@ def decide(tuning: Tuning | None, command: Any, context: Context) -> Accepted | 
     match command:
         case AssignAttempt():
             return _assign(tuning, command)
+        case PreemptAttempt():
+            return _preempt(tuning, command)
         case CancelTuning():
             return _cancel(tuning)
         case PauseTuning():
@@ -450,6 +509,18 @@ def _assign(tuning: Tuning, command: AssignAttempt) -> Accepted | Rejection:
         return Rejection("attempt_superseded", f"the next attempt of {tuning.id} is {tuning.attempts + 1}")
     ordered = replace(tuning, attempt=command.attempt, attempts=command.attempt.number)
     return Accepted((Dispatched(command.attempt),), (RunAttempt(command.attempt, ordered),))
+
+
+def _preempt(tuning: Tuning, command: PreemptAttempt) -> Accepted | Rejection:
+    if tuning.ended:
+        return illegal(tuning, "preempted", "be")
+    attempt = tuning.attempt
+    if attempt is None or (attempt.number, attempt.session) != (command.attempt, command.session):
+        return _over(tuning, command.attempt)
+    if tuning.pausing:  # it comes to rest anyway
+        return Accepted()
+    order = HandBackAttempt(tuning.id, attempt.number, attempt.worker, attempt.session, "preempted")
+    return Accepted((), (order,))
 
 
 def _cancel(tuning: Tuning) -> Accepted | Rejection:
@@ -508,7 +579,8 @@ def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Reje
             stop = _stop(tuning, attempt, reason)
             if tuning.pausing:
                 return Accepted((lost, Paused(attempt.number)), (stop,))
-            if tuning.status == "running" and tuning.losses_after_start >= RETRIES_AFTER_START:
+            spent = tuning.losses_after_start >= RETRIES_AFTER_START and reason not in GIVEN_BACK
+            if tuning.status == "running" and spent:
                 message = (
                     f"the attempt was lost {tuning.losses_after_start + 1} times ({reason}); "
                     "ask the operator for the workers' logs, then create the tuning again"
@@ -538,6 +610,8 @@ def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Reje
             if tuning.checkpoint is not None and checkpoint.step <= tuning.checkpoint.step:
                 return Accepted()  # an earlier attempt came as far
             return Accepted((CheckpointSaved(attempt.number, checkpoint),))
+        case ReportMemoryReduced(reduction=reduction):
+            return Accepted((MemoryReduced(attempt.number, reduction),))
         case ReportPaused():
             return Accepted((Paused(attempt.number),)) if tuning.pausing else illegal(tuning, "paused")
         case ReportSucceeded():
@@ -550,6 +624,7 @@ def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Reje
                         report.eval_loss,
                         report.trained_tokens,
                         report.result_files,
+                        report.memory_peak,
                     ),
                 )
             )
@@ -563,11 +638,13 @@ def _superseded(tuning: Tuning, report: Report, context: Context) -> Rejection:
     worker = context.actor.removeprefix("worker:") if context.actor.startswith("worker:") else None
     orders = (StopAttempt(tuning.id, report.attempt, worker, report.session, "superseded"),) if worker else ()
     if tuning.ended:
-        return msgspec.structs.replace(illegal(tuning, _target(report)), orders=orders)
+        return replace(illegal(tuning, _target(report)), orders=orders)
+    return replace(_over(tuning, report.attempt), orders=orders)
+
+
+def _over(tuning: Tuning, attempt: int) -> Rejection:
     now = f"attempt {tuning.attempt.number} is under way" if tuning.attempt else "none is under way"
-    return Rejection(
-        "attempt_superseded", f"attempt {report.attempt} of {tuning.id} is over; {now}", None, orders
-    )
+    return Rejection("attempt_superseded", f"attempt {attempt} of {tuning.id} is over; {now}")
 
 
 def _stop(tuning: Tuning, attempt: Attempt, reason: str) -> StopAttempt:
@@ -584,7 +661,7 @@ def _target(report: Report) -> str:
             return "attempt_lost"
         case ReportPaused():
             return "paused"
-        case ReportStarted() | ReportEpoch() | ReportCheckpoint():
+        case ReportStarted() | ReportEpoch() | ReportCheckpoint() | ReportMemoryReduced():
             return "running"
 
 
@@ -620,12 +697,16 @@ def evolve(tuning: Tuning | None, event: Any, recorded: Recorded) -> Tuning:
             )
         case CheckpointSaved(checkpoint=checkpoint):
             return replace(tuning, checkpoint=checkpoint)
+        case MemoryReduced(reduction=reduction):
+            return replace(tuning, reduction=reduction)
         case PauseRequested():
             return replace(tuning, pausing=True)
         case Paused():
             return replace(tuning, status="paused", pausing=False, attempt=None)
         case Resumed():
             return replace(tuning, status="running", lost_at=None)
+        case AttemptLost(reason=reason) if reason in GIVEN_BACK:
+            return replace(tuning, attempt=None)
         case AttemptLost():
             losses = tuning.losses_after_start + (tuning.status == "running")
             return replace(tuning, attempt=None, losses_after_start=losses, lost_at=recorded.at)
@@ -667,10 +748,12 @@ TUNINGS = Decider(
         ReportStarted,
         ReportEpoch,
         ReportCheckpoint,
+        ReportMemoryReduced,
         ReportPaused,
         ReportSucceeded,
         ReportFailed,
         ReportLost,
+        PreemptAttempt,
         PauseTuning,
         ResumeTuning,
         CancelTuning,
@@ -683,6 +766,7 @@ TUNINGS = Decider(
         Started,
         EpochCompleted,
         CheckpointSaved,
+        MemoryReduced,
         AttemptLost,
         PauseRequested,
         Paused,

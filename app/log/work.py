@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.domain.tunings import Order, PauseAttempt, RunAttempt, StopAttempt
+from app.domain.tunings import HandBackAttempt, Order, PauseAttempt, RunAttempt, StopAttempt
 from app.log import topics
 from app.log.codec import Command, encode, headers
 from app.log.port import Record
@@ -17,6 +17,8 @@ def order_record(order: Order, command: Command) -> Record:
             kind = "stop"
         case PauseAttempt(worker=worker, tuning_id=subject):
             kind = "pause"
+        case HandBackAttempt(worker=worker, tuning_id=subject):
+            kind = "hand_back"
     attributes = headers(
         id=f"{command.id}:{kind}",
         type=f"tunesmith.work.{kind}.v1",

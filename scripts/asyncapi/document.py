@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from app.domain.streams import STREAMS
-from app.domain.tunings import PauseAttempt, RunAttempt, StopAttempt
+from app.domain.tunings import HandBackAttempt, PauseAttempt, RunAttempt, StopAttempt
 from app.log import topics
 from app.log.codec import CHAINED, Reply
 from app.log.metrics import PHASE, STEP, Phase, Step
@@ -88,7 +88,7 @@ def messages(topic: str) -> list[Message]:
     *stream, kind = topic.removeprefix("tunesmith.").removesuffix(".v1").split(".")
     if not stream:
         replies = [Message(f"tunesmith.{one.noun}.reply.v1", Reply, kind) for one in STREAMS.values()]
-        orders = {"run": RunAttempt, "stop": StopAttempt, "pause": PauseAttempt}
+        orders = {"run": RunAttempt, "stop": StopAttempt, "pause": PauseAttempt, "hand_back": HandBackAttempt}
         return {
             topics.REPLIES: replies,
             topics.WORK: [Message(f"tunesmith.work.{name}.v1", one, kind) for name, one in orders.items()],

@@ -57,6 +57,15 @@ class Checkpoint(Resource):
     bytes: int
 
 
+class Reduction(Resource):
+    """How a run that was out of memory goes on after `step`."""
+
+    step: int
+    rows_at_a_time: int
+    gradient_accumulation: int
+    gradient_checkpointing: bool
+
+
 class ResultFile(Resource):
     """A file that the tuning made."""
 
@@ -156,6 +165,15 @@ class TuningCheckpointSaved(Resource):
     _nested: ClassVar[Mapping[str, type[Resource]]] = {"checkpoint": Checkpoint}
 
 
+class TuningMemoryReduced(Resource):
+    """The run was out of memory, and goes on with fewer rows at a time."""
+
+    attempt: int
+    reduction: Reduction
+
+    _nested: ClassVar[Mapping[str, type[Resource]]] = {"reduction": Reduction}
+
+
 class TuningAttemptLost(Resource):
     """The attempt is gone, and another one follows."""
 
@@ -188,6 +206,7 @@ class TuningSucceeded(Resource):
     eval_loss: float | None
     trained_tokens: int
     result_files: list[ResultFile]
+    memory_peak: int
 
     _nested: ClassVar[Mapping[str, type[Resource]]] = {"result_files": ResultFile}
 
@@ -354,6 +373,7 @@ KINDS: dict[str, type[Resource]] = {
     "tunesmith.tuning.started.v1": TuningStarted,
     "tunesmith.tuning.epoch_completed.v1": TuningEpochCompleted,
     "tunesmith.tuning.checkpoint_saved.v1": TuningCheckpointSaved,
+    "tunesmith.tuning.memory_reduced.v1": TuningMemoryReduced,
     "tunesmith.tuning.attempt_lost.v1": TuningAttemptLost,
     "tunesmith.tuning.pause_requested.v1": TuningPauseRequested,
     "tunesmith.tuning.paused.v1": TuningPaused,

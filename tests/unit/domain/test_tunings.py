@@ -25,15 +25,20 @@ from app.domain.tunings import (
     Failed,
     Failure,
     FileRef,
+    HandBackAttempt,
+    MemoryReduced,
     ModelRef,
     PauseAttempt,
     Paused,
     PauseRequested,
     PauseTuning,
+    PreemptAttempt,
+    Reduction,
     ReportCheckpoint,
     ReportEpoch,
     ReportFailed,
     ReportLost,
+    ReportMemoryReduced,
     ReportPaused,
     ReportStarted,
     ReportSucceeded,
@@ -63,6 +68,7 @@ CREATE = CreateTuning(
 )
 EPOCH = EpochResult(1, 25, 0.5, 0.6)
 CHECKPOINT = Checkpoint(10, 0, 40, "checkpoints/a/10", "bb", 1000)
+REDUCTION = Reduction(10, 2, 4)
 FAILURE = Failure("bad_rows", "user", "line 3 cannot be read")
 
 CREATED = TUNINGS.decide(None, CREATE, None).events[0]  # type: ignore[union-attr,arg-type]
@@ -90,6 +96,8 @@ COMMANDS: dict[str, Any] = {
     "succeeded": ReportSucceeded(1, "session-1", 0.1, None, 9, ()),
     "failed": ReportFailed(1, "session-1", FAILURE),
     "lost": ReportLost(1, "session-1", "worker_lost"),
+    "memory reduced": ReportMemoryReduced(1, "session-1", REDUCTION),
+    "preempt": PreemptAttempt(1, "session-1"),
     "pause": PauseTuning(),
     "resume": ResumeTuning(),
     "cancel": CancelTuning(),
@@ -110,6 +118,8 @@ TABLE: dict[str, dict[str, Any]] = {
         "lost": OVER,
         "checkpoint": OVER,
         "paused": OVER,
+        "memory reduced": OVER,
+        "preempt": OVER,
         "pause": ILLEGAL,
         "resume": ILLEGAL,
         "cancel": [Cancelled],
@@ -126,6 +136,8 @@ TABLE: dict[str, dict[str, Any]] = {
         "lost": [AttemptLost],
         "checkpoint": ILLEGAL,
         "paused": ILLEGAL,
+        "memory reduced": ILLEGAL,
+        "preempt": [],
         "pause": ILLEGAL,
         "resume": ILLEGAL,
         "cancel": [Cancelled],
@@ -142,6 +154,8 @@ TABLE: dict[str, dict[str, Any]] = {
         "lost": [AttemptLost],
         "checkpoint": [CheckpointSaved],
         "paused": ILLEGAL,
+        "memory reduced": [MemoryReduced],
+        "preempt": [],
         "pause": [PauseRequested],
         "resume": [],
         "cancel": [Cancelled],
@@ -158,6 +172,8 @@ TABLE: dict[str, dict[str, Any]] = {
         "lost": OVER,
         "checkpoint": OVER,
         "paused": OVER,
+        "memory reduced": OVER,
+        "preempt": OVER,
         "pause": [PauseRequested, Paused],
         "resume": [],
         "cancel": [Cancelled],
@@ -174,6 +190,8 @@ TABLE: dict[str, dict[str, Any]] = {
         "succeeded": [Succeeded],
         "failed": [Failed],
         "lost": [AttemptLost, Paused],
+        "memory reduced": [MemoryReduced],
+        "preempt": [],
         "pause": [],
         "resume": ILLEGAL,
         "cancel": [Cancelled],
@@ -369,3 +387,33 @@ def test_an_update_tells_what_it_changes_and_nothing_else() -> None:
     assert tuning.then(UpdateTuning(priority=5)) == ()
     assert tuning.then(UpdateTuning(priority=0, metadata={})) == (Updated(0, {}),)
     assert (tuning.state.priority, tuning.state.metadata) == (0, {})
+
+
+def test_preempting_an_attempt_orders_its_worker_to_hand_it_back() -> None:
+    decision = Scenario(TUNINGS, JOB, *STORIES["running"]).when(PreemptAttempt(1, "session-1"))
+    assert decision.orders == (HandBackAttempt(JOB, 1, "worker-1", "session-1", "preempted"),)
+
+
+def test_one_that_comes_to_rest_anyway_is_not_preempted_as_well() -> None:
+    assert Scenario(TUNINGS, JOB, *STORIES["pausing"]).when(PreemptAttempt(1, "session-1")).orders == ()
+
+
+def test_what_was_given_back_uses_up_no_retry_and_waits_for_nothing() -> None:
+    tuning = Scenario(TUNINGS, JOB, *STORIES["running"])
+    for number in range(1, 10):
+        tuning.then(ReportLost(number, f"session-{number}", "preempted"))
+        tuning.then(AssignAttempt(Attempt(number + 1, "worker-1", f"session-{number + 1}", 0)))
+    assert (tuning.state.status, tuning.state.losses_after_start, tuning.state.lost_at) == (
+        "running",
+        0,
+        None,
+    )
+
+
+def test_a_reduction_goes_with_the_next_attempt() -> None:
+    tuning = Scenario(TUNINGS, JOB, *STORIES["running"])
+    tuning.then(ReportMemoryReduced(1, "session-1", REDUCTION))
+    tuning.then(ReportLost(1, "session-1", "child_died"))
+    [order] = tuning.when(AssignAttempt(SECOND)).orders
+    assert isinstance(order, RunAttempt)
+    assert order.tuning.reduction == REDUCTION
