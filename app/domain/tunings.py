@@ -396,7 +396,7 @@ class PauseAttempt(Struct, frozen=True, tag="pause"):
 
 
 class HandBackAttempt(Struct, frozen=True, tag="hand_back"):
-    """Give this attempt back if it runs in this session: as for a pause, but reported lost for this reason."""
+    """Give this attempt back if it runs here: as for a pause, but reported lost for that reason."""
 
     tuning_id: str
     attempt: int
