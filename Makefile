@@ -6,6 +6,8 @@ MAKEFLAGS += --no-builtin-rules
 
 BIN := .venv/bin
 export PYTHON
+# Where Python may not keep its bytecode, each start of a trainer compiles torch anew for ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 ##@ Use it
 

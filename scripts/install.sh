@@ -67,9 +67,8 @@ say "installing uv"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt ||
     fail "uv could not be installed; the lines above say why (network, proxy, disk?)"
 say "installing the packages of requirements/$lock.txt (the first time about 3 GB are fetched)"
-# The lock is complete, so nothing is resolved here. Where Python may not write its bytecode (a folder of
-# somebody else, PYTHONDONTWRITEBYTECODE), each start of a trainer would compile torch anew for ten seconds.
-.venv/bin/uv pip install --python .venv/bin/python --compile-bytecode --no-deps --require-hashes -r "requirements/$lock.txt" ||
+# The lock is complete, so nothing is resolved here.
+.venv/bin/uv pip install --python .venv/bin/python --no-deps --require-hashes -r "requirements/$lock.txt" ||
     fail "the packages could not be installed; the lines above say why (network, proxy, disk?)"
 say "installing tunesmith-server and tunesmith"
 .venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation -e . -e sdk ||

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
+from tests.jvm import start_brokers_faster
 from tests.servers import (
     database,
     kafka_bootstrap,
@@ -25,3 +26,12 @@ __all__ = ["database", "kafka_bootstrap", "postgres_dsn", "remake_topics", "tiny
 def cache_dir() -> Path:
     """The machine's own cache, so that the broker's jars are fetched once and not per test session."""
     return Settings.from_env(os.environ).cache_dir
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brokers_start_faster(request: pytest.FixtureRequest, cache_dir: Path) -> None:
+    """Where anything but the tests that start no server is run."""
+    here = Path(__file__).parent
+    folders = {item.path.relative_to(here).parts[0] for item in request.session.items}
+    if folders - {"unit", "contract"}:
+        start_brokers_faster(cache_dir)
