@@ -74,7 +74,7 @@ format: install-dev ## format, and fix what can be fixed without thought
 
 .PHONY: test
 test: install-dev ## the whole test suite, real broker and database included (ARGS=… for pytest)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 .PHONY: test-fast
 test-fast: install-dev ## the tests that start no server (ARGS=… for pytest)
