@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from app.trainer_worker.training.frames import Frame, FrameError, Ready, read_frame
-from app.trainer_worker.training.plan import Request
+from app.trainer_worker.training.plan import Request, request_line
 
 TERMINATES_WITHIN = 3.0
 LONGEST_FRAME = 1024**2
@@ -99,7 +98,7 @@ class Child:
         """Hand the child a request. Raises `ChildDied`."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(msgspec.json.encode(request) + b"\n")
+            self._process.stdin.write(request_line(request))
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
             raise ChildDied(await self._process.wait()) from None

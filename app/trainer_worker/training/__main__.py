@@ -15,14 +15,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from app.trainer_worker.training.environment import die_with_parent, prepare
-from app.trainer_worker.training.frames import Frame, frame_line, shown
-from app.trainer_worker.training.plan import Plan, PlanError, Train, Verify, read_plan, read_request
+from app.trainer_worker.training.frames import Frame, Rested, frame_line, shown
+from app.trainer_worker.training.plan import (
+    Plan,
+    PlanError,
+    Rest,
+    Train,
+    Verify,
+    read_plan,
+    read_request,
+)
 
 if TYPE_CHECKING:
     from app.trainer_worker.training.verify import Answers
@@ -42,14 +50,15 @@ def main() -> int:
     if given.plan is not None:
         return alone(given.plan, tell)
     die_with_parent()
-    serve(listen(), tell, given.device)
+    rest = Event()
+    serve(listen(rest), tell, given.device, rest)
     return 0
 
 
-def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None) -> None:
+def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None, rest: Event) -> None:
     """Import everything, say so, and do what is asked, for ever."""
     gc.disable()  # thousands of modules are no garbage, and looking through them takes a tenth of the time
-    from app.trainer_worker.training import model, run, verify  # torch and all that hangs on it
+    from app.trainer_worker.training import model, points, run, verify  # torch and all that hangs on it
 
     gc.freeze()
     gc.enable()
@@ -62,11 +71,13 @@ def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None) -> None:
             match read_request(line):
                 case Train(plan=plan):
                     trained = None
-                    trained = run.train(plan, tell)
+                    trained = run.train(plan, tell, rest.is_set)
                 case Verify(adapter_dir=folder):
                     if trained is None:
                         raise PlanError("there is nothing to compare an adapter with: no training has ended")
                     tell(verify.verify(trained, Path(folder), tell))
+        except points.AskedToRest as left:
+            tell(Rested(left.step))
         except Exception as error:  # noqa: BLE001 – told as a frame, whatever it is
             tell_failure(error, plan, tell)
 
@@ -114,17 +125,31 @@ def frames_to(descriptor: int) -> Tell:
     return tell
 
 
-def listen() -> SimpleQueue[bytes]:
-    """Lines of stdin as they come, read by a thread of its own; their end ends the process at once."""
+def listen(rest: Event) -> SimpleQueue[bytes]:
+    """Lines of stdin as they come, read by a thread of its own; their end ends the process at once.
+
+    A request to rest is for what is under way: it sets `rest`, and the next plan takes that back.
+    """
     lines: SimpleQueue[bytes] = SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin.buffer:
-            lines.put(line)
+            if _asks_to_rest(line):
+                rest.set()
+            else:
+                rest.clear()
+                lines.put(line)
         os._exit(0)
 
     Thread(target=read, name="requests", daemon=True).start()
     return lines
+
+
+def _asks_to_rest(line: bytes) -> bool:
+    try:
+        return isinstance(read_request(line), Rest)
+    except PlanError:
+        return False  # whoever carries it out will say so
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 Those of the method dpo are means over pairs.
 
-First `Ready`. A plan is answered by `Phase`, `Planned`, many `Step`, some `Evaluation`, an `Epoch` each, and
-`Saved`; a verification by `Phase` and `Verified`. `Failed` may come instead of any of these and ends the
-attempt.
+First `Ready`. A plan is answered by `Phase`, `Planned`, many `Step`, some `Evaluation`, an `Epoch` each, now
+and then a `Checkpointed`, and `Saved`; a verification by `Phase` and `Verified`. `Failed` may come instead of
+any of these and ends the attempt, and so does `Rested` when the child was asked to rest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Planned(Struct, frozen=True, tag="planned"):
     """Model loaded and rows tokenised: what training will be. Counts are those of an epoch.
 
     `trainable_tokens` are predicted, `tokens_per_epoch` are all that are read, padding aside; `cut_tokens`
-    did not fit into max_length. Batches are of `sequences`: the rows, or what they are packed into.
+    did not fit into max_length. Batches are of `sequences`: the rows, or what they are packed into. Training
+    goes on after step `done_steps`.
     """
 
     total_steps: int
@@ -53,6 +54,7 @@ class Planned(Struct, frozen=True, tag="planned"):
     effective_batch_size: int = 1
     trainable_parameters: int = 0
     sequences: int = 0
+    done_steps: int = 0
 
 
 class Step(Struct, frozen=True, tag="step"):
@@ -87,6 +89,28 @@ class Epoch(Struct, frozen=True, tag="epoch"):
     step: int
     train_loss: float
     eval_loss: float | None
+
+
+class Checkpointed(Struct, frozen=True, tag="checkpointed"):
+    """A checkpoint after `step` is whole on disk, in `folder`; it took `seconds`."""
+
+    folder: str
+    step: int
+    bytes: int
+    seconds: float = 0.0
+
+
+class CheckpointSkipped(Struct, frozen=True, tag="checkpoint_skipped"):
+    """No checkpoint could be written after `step`; training goes on."""
+
+    step: int
+    reason: str
+
+
+class Rested(Struct, frozen=True, tag="rested"):
+    """The run was left where it can be taken up again: after `step`, or at its beginning without one."""
+
+    step: int | None
 
 
 class Saved(Struct, frozen=True, tag="saved"):
@@ -129,7 +153,20 @@ class Failed(Struct, frozen=True, tag="failed"):
     detail: str = ""
 
 
-Frame = Ready | Phase | Planned | Step | Evaluation | Epoch | Saved | Verified | Failed
+Frame = (
+    Ready
+    | Phase
+    | Planned
+    | Step
+    | Evaluation
+    | Epoch
+    | Checkpointed
+    | CheckpointSkipped
+    | Rested
+    | Saved
+    | Verified
+    | Failed
+)
 
 _frames: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
 

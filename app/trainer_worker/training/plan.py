@@ -10,6 +10,8 @@ from msgspec import Meta, Struct
 from app.domain.hyperparameters import Hyperparameters
 from app.domain.tunings import Method, WarmStart
 
+CHECKPOINT_SECONDS = 300.0
+
 
 class PlanError(Exception):
     """The plan is not one that can be carried out; the sentence says where it is wrong."""
@@ -21,6 +23,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     `model_id` and `model_revision` end up in the adapter, `model_dir` never does. With a `labels_hash` the
     run fails when what it would train is not what was previewed. File digests are noted in the manifest.
     Training goes on from the adapter in `warm_start_dir`, if there is one, which is that of `warm_start`.
+
+    A checkpoint is written after each `checkpoint_steps`, if given, and when `checkpoint_seconds` of training
+    have gone by since the last one. With a `resume_dir` the run goes on from the newest whole checkpoint of
+    this plan in there; without any it begins at the beginning.
     """
 
     job_id: str
@@ -40,6 +46,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     logging_steps: Annotated[int, Meta(ge=1)] = 1
     labels_hash: str | None = None
     output_dir: str
+    checkpoint_seconds: Annotated[float, Meta(gt=0)] = CHECKPOINT_SECONDS
+    checkpoint_steps: Annotated[int, Meta(ge=1)] | None = None
+    resume_dir: str | None = None
     device: Annotated[str, Meta(pattern=r"^(cpu|cuda:\d+)$")] = "cpu"
 
     def __post_init__(self) -> None:
@@ -70,7 +79,11 @@ class Verify(Struct, frozen=True, tag="verify"):
     adapter_dir: str
 
 
-Request = Train | Verify
+class Rest(Struct, frozen=True, tag="rest"):
+    """Request: leave the run after the step under way, with a checkpoint to go on from."""
+
+
+Request = Train | Verify | Rest
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
@@ -89,3 +102,8 @@ def read_request(line: bytes) -> Request:
         return _requests.decode(line)
     except msgspec.DecodeError as error:
         raise PlanError(f"the request cannot be used: {error}") from error
+
+
+def request_line(request: Request) -> bytes:
+    """The request as a line of JSON."""
+    return msgspec.json.encode(request) + b"\n"

@@ -9,17 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from transformers import PrinterCallback, TrainerCallback
 
 from app.trainer_worker.training.failures import unusable_loss
 from app.trainer_worker.training.frames import Epoch, Evaluation, Frame, Phase, Step, frame_line
-from app.trainer_worker.training.stopping import Patience
+from app.trainer_worker.training.stopping import Heard, Patience
 from app.trainer_worker.training.weights import Weights, trained_weights
 
 if TYPE_CHECKING:
     from app.trainer_worker.training.trainer import RowTrainer
 
 SPEED_WINDOW = 20
+
+
+class Counted(Struct, frozen=True):
+    """What a `Progress` has counted: of the epoch under way, of the last one that is complete, and in all."""
+
+    epoch_loss: float
+    epoch_tokens: int
+    train_loss: float | None
+    eval_loss: float | None
+    best_step: int
+    seconds: float
+    heard: Heard | None
 
 
 class Progress(TrainerCallback):
@@ -42,11 +55,12 @@ class Progress(TrainerCallback):
     ) -> None:
         self._tell, self._steps_per_epoch, self._memory_peak = tell, steps_per_epoch, memory_peak
         self._eval_every, self._patience = eval_every, patience
-        self._curve = curve.open("wb", buffering=0)
+        self.curve = curve
+        self._curve = curve.open("ab", buffering=0)
         self._trainer: RowTrainer
         self._marks: deque[tuple[float, int, int]] = deque(maxlen=SPEED_WINDOW + 1)
         self._epoch_loss, self._epoch_tokens = 0.0, 0
-        self._evaluating = 0.0
+        self._evaluating = self._began = 0.0
         self.train_loss = math.nan
         self.eval_loss: float | None = None
         self.best: Weights | None = None
@@ -62,9 +76,42 @@ class Progress(TrainerCallback):
     def close(self) -> None:
         """Close the curve's file."""
         self._curve.close()
+        self.seconds, self._began = self._seconds(), 0.0
+
+    def kept(self) -> Counted:
+        """What is to be known when the run goes on elsewhere; `best` and the curve besides."""
+        return Counted(
+            epoch_loss=self._epoch_loss,
+            epoch_tokens=self._epoch_tokens,
+            train_loss=None if math.isnan(self.train_loss) else self.train_loss,
+            eval_loss=self.eval_loss,
+            best_step=self.best_step,
+            seconds=self._seconds(),
+            heard=self._patience.kept() if self._patience is not None else None,
+        )
+
+    def go_on(self, counted: Counted, best: Weights | None, curve: Path) -> None:
+        """Go on from what was counted, and kept beside it."""
+        self._epoch_loss, self._epoch_tokens = counted.epoch_loss, counted.epoch_tokens
+        self.train_loss = math.nan if counted.train_loss is None else counted.train_loss
+        self.eval_loss, self.seconds = counted.eval_loss, counted.seconds
+        self.best, self.best_step = best, counted.best_step
+        if self._patience is not None and counted.heard is not None:
+            self._patience.go_on(counted.heard)
+        self._curve.write(curve.read_bytes())
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the run has learned all it can."""
+        return self._patience is not None and self._patience.over
+
+    def begin_evaluation(self) -> None:
+        """Evaluate what was to be evaluated when the run was left."""
+        self._evaluating = time.monotonic()
+        self._tell(Phase("evaluating"))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._marks.append((time.monotonic(), 0, 0))
+        self._marks.append((time.monotonic(), self._trainer.read_tokens, state.global_step))
         self._began = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -103,14 +150,14 @@ class Progress(TrainerCallback):
             self._tell(Phase("evaluating"))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._eval_every is None or args.eval_strategy == "no" or self._ends_epoch(state):
+        if self._eval_every is None or args.eval_strategy == "no" or self.ends_epoch(state):
             return  # an epoch's end is evaluated in any case
         if state.global_step % self._eval_every == 0:
             control.should_evaluate = True
             self._evaluating = time.monotonic()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not self._ends_epoch(state):
+        if not self.ends_epoch(state):
             control.should_evaluate = False  # stopped in its middle, and evaluated there
             return
         if args.eval_strategy == "no":
@@ -127,7 +174,7 @@ class Progress(TrainerCallback):
             raise unusable_loss(loss, state.global_step)
         over = self._out_of_patience(loss, state.global_step, kwargs["model"])
         control.should_training_stop |= over
-        if over or self._ends_epoch(state):
+        if over or self.ends_epoch(state):
             self._complete(state.global_step, loss)
         else:
             self._keep(Evaluation(state.global_step, loss))
@@ -137,8 +184,8 @@ class Progress(TrainerCallback):
         if state.global_step < state.max_steps and not over:
             self._tell(Phase("training"))
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.seconds = time.monotonic() - self._began
+    def _seconds(self) -> float:
+        return self.seconds + (time.monotonic() - self._began if self._began else 0.0)
 
     def _out_of_patience(self, loss: float, step: int, model: Any) -> bool:
         if self._patience is None:
@@ -147,7 +194,8 @@ class Progress(TrainerCallback):
             self.best, self.best_step = trained_weights(model), step
         return self._patience.over
 
-    def _ends_epoch(self, state: Any) -> bool:
+    def ends_epoch(self, state: Any) -> bool:
+        """Whether the last step of an epoch, or of the run, was made."""
         step = int(state.global_step)
         return step > 0 and (step % self._steps_per_epoch == 0 or step >= state.max_steps)
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from transformers import set_seed
 
 from app.datasets.tokenise import labels_hash
-from app.domain.hyperparameters import AUTO_BETA, TABLE, steps_per_epoch
-from app.trainer_worker.training.failures import labels_changed, unsupported
+from app.domain.hyperparameters import AUTO_BETA, steps_per_epoch
+from app.trainer_worker.training.failures import labels_changed
 from app.trainer_worker.training.frames import Frame, Phase, Planned, Saved
 from app.trainer_worker.training.model import (
     compute_dtype,
@@ -26,6 +26,7 @@ from app.trainer_worker.training.model import (
 )
 from app.trainer_worker.training.packing import pack
 from app.trainer_worker.training.plan import Plan
+from app.trainer_worker.training.points import AskedToRest, Points, run_of, to_go_on_from
 from app.trainer_worker.training.progress import Progress
 from app.trainer_worker.training.results import save_adapter, write_card, write_manifest
 from app.trainer_worker.training.rows import Sides, as_dataset, as_packed_dataset, as_pairs, read_rows
@@ -37,16 +38,14 @@ from app.trainer_worker.training.weights import put_back, trained_weights
 Tell = Callable[[Frame], None]
 
 
-def refuse_what_is_missing(plan: Plan) -> None:
-    """What this trainer cannot do yet is refused before anything is loaded. Raises `TrainingFault`."""
-    if plan.hyperparameters.checkpoints_kept != TABLE["checkpoints_kept"].default:
-        raise unsupported("hyperparameters.checkpoints_kept")
+def never() -> bool:
+    """Nobody asks a child that runs alone to rest."""
+    return False
 
 
-def train(plan: Plan, tell: Tell) -> Answers:
-    """Carry out a plan, telling how it goes. Raises whatever went wrong."""
+def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> Answers:
+    """Carry out a plan, telling how it goes. Raises whatever went wrong, and `AskedToRest`."""
     tell(Phase("loading"))
-    refuse_what_is_missing(plan)
     hyper, pairs = plan.hyperparameters, plan.method == "dpo"
     tokenizer = load_tokenizer(plan.model_dir)
 
@@ -59,12 +58,17 @@ def train(plan: Plan, tell: Tell) -> Answers:
     hashed = labels_hash(chain(learned, *validation))
     if plan.labels_hash is not None and plan.labels_hash != hashed:
         raise labels_changed(plan.labels_hash, hashed)
+    run = run_of(plan, hashed)
+    if asked_to_rest():
+        raise AskedToRest(None)
     base = load_base(plan)
     set_seed(plan.seed % 2**32)  # before the adapter's weights are drawn
     model = with_adapter(base, plan)
     begin = trained_weights(model)
     results = Path(plan.output_dir) / "results"
     results.mkdir(parents=True, exist_ok=True)
+    curve = results / "metrics.jsonl"
+    curve.unlink(missing_ok=True)
 
     def ready_made(rows: list[Sides]) -> Any:
         if pairs:
@@ -88,8 +92,12 @@ def train(plan: Plan, tell: Tell) -> Answers:
     put_back(model, begin)  # TRL turns the adapter of a quantised model to bf16, which loses small updates
     waiting = hyper.early_stopping_patience
     patience = Patience(waiting, hyper.early_stopping_min_delta) if waiting is not None else None
-    progress = Progress(tell, results / "metrics.jsonl", per_epoch, hyper.eval_every, memory_peak, patience)
+    progress = Progress(tell, curve, per_epoch, hyper.eval_every, memory_peak, patience)
     progress.follow(trainer)
+    points = Points(plan, run, tell, asked_to_rest, trainer, progress, per_epoch)
+    found = to_go_on_from(plan, run)
+    if found is not None:
+        points.go_on(found)
     planned = Planned(
         total_steps=total_steps,
         train_rows=len(training),
@@ -102,10 +110,11 @@ def train(plan: Plan, tell: Tell) -> Answers:
         total_epochs=-(-total_steps // per_epoch),
         effective_batch_size=hyper.batch_size,
         trainable_parameters=sum(one.numel() for one in model.parameters() if one.requires_grad),
+        done_steps=found.manifest.step if found is not None else 0,
     )
     tell(planned)
     tell(Phase("training"))
-    trainer.train()
+    points.train(total_steps)
     progress.close()
     eval_loss, kept_step = progress.eval_loss, trainer.state.global_step
     if patience is not None and progress.best is not None:

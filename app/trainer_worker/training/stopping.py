@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import math
 
+from msgspec import Struct
+
+
+class Heard(Struct, frozen=True):
+    """What a `Patience` remembers; a loss that is not there yet is None."""
+
+    mark: float | None
+    best: float | None
+    in_vain: int
+
 
 class Patience:
     """Hears the loss of every evaluation.
@@ -31,3 +41,17 @@ class Patience:
     def over(self) -> bool:
         """Whether the run is to end."""
         return self._in_vain >= self._evaluations
+
+    def kept(self) -> Heard:
+        """What is to be remembered when the run goes on elsewhere."""
+        return Heard(_finite(self._mark), _finite(self.best), self._in_vain)
+
+    def go_on(self, heard: Heard) -> None:
+        """Remember what was heard before."""
+        self._mark = math.inf if heard.mark is None else heard.mark
+        self.best = math.inf if heard.best is None else heard.best
+        self._in_vain = heard.in_vain
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None

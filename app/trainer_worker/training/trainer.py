@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
+from accelerate import skip_first_batches
 from transformers import Trainer
 from transformers.modeling_outputs import CausalLMOutput
 from trl import SFTConfig, SFTTrainer
@@ -33,6 +34,16 @@ class Sums:
         return taken
 
 
+class Points(Protocol):
+    """What is told of the points between two steps at which a run can be left."""
+
+    def before_evaluation(self) -> None: ...
+
+    def between_steps(self) -> None: ...
+
+    def begin_again(self) -> None: ...
+
+
 class RowTrainer(SFTTrainer):
     """SFTTrainer with a loss that is normalised over the trained tokens of the whole optimizer step.
 
@@ -47,6 +58,8 @@ class RowTrainer(SFTTrainer):
         self.trained_tokens = 0
         self.training_sums = Sums()
         self.evaluation_sums = Sums()
+        self.points: Points | None = None
+        self.evaluated = 0  # batches of the evaluation under way
         base: Any = options["model"].get_base_model()
         self._trained_only = has_plain_head(base)
         if self._trained_only:
@@ -86,6 +99,28 @@ class RowTrainer(SFTTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         Trainer.log(self, logs, start_time)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        loader = super().get_eval_dataloader(eval_dataset)
+        return skip_first_batches(loader, self.evaluated) if self.evaluated else loader
+
+    def _evaluate(self, *args: Any, **options: Any) -> Any:
+        if self.points is not None:
+            self.points.before_evaluation()
+        metrics = super()._evaluate(*args, **options)
+        self.evaluated = 0
+        return metrics
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.points is not None:
+            self.points.between_steps()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The weights are there already, in the types that they had."""
+
+    def _load_rng_state(self, checkpoint: Any) -> None:
+        if self.points is not None and checkpoint is not None:
+            self.points.begin_again()
 
 
 class PairTrainer(RowTrainer):

@@ -21,6 +21,11 @@ def trained_weights(model: Any) -> Weights:
     }
 
 
+def as_they_are(model: Any) -> Weights:
+    """Everything that training changes, in its own type, where it is."""
+    return {name: one.detach() for name, one in model.named_parameters() if one.requires_grad}
+
+
 @contextmanager
 def as_it_was(model: Any, weights: Weights) -> Iterator[None]:
     """A model with other weights in place of its own, and without dropout, for as long as the block runs."""
@@ -38,7 +43,7 @@ def as_it_was(model: Any, weights: Weights) -> Iterator[None]:
 
 
 def put_back(model: Any, weights: Weights) -> None:
-    """Give a model what was taken from it."""
+    """Give a model what was taken from it, in the type that it has there."""
     for name, one in model.named_parameters():
         if one.requires_grad:
             one.data = weights[name].to(one.device, copy=True)

@@ -5,81 +5,25 @@ One warm child carries out one plan after the other, as nothing but time is shar
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
 
-from app.catalogue.catalogue import Entry
-from app.catalogue.packaged import model_folder
 from app.datasets import measure
-from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.tunings import WarmStart
 from app.trainer_worker.child import Child
 from app.trainer_worker.training import frames
 from app.trainer_worker.training.plan import Plan, Train, Verify
+from tests.integration.training.runs import WITHIN, hyperparameters, told, weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
-WITHIN = 120.0
 LAST_LAYER = ["layers.1.self_attn.q_proj", "layers.1.self_attn.v_proj"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def child(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Child]:
-    child = await Child.start(tmp_path_factory.mktemp("child") / "child.log")
-    try:
-        async with asyncio.timeout(WITHIN):
-            await child.until_ready()
-        yield child
-    finally:
-        await child.stop()
-
-
-def hyperparameters(*, rows: int = 8, **given: Any) -> Hyperparameters:
-    asked: dict[str, Any] = {"rank": 4, "epochs": 1, "batch_size": 4, "learning_rate": 1e-2} | given
-    method = asked.pop("method", "supervised")
-    resolved = resolve(asked, rows=rows, context_length=2048, method=method, validation=True)
-    assert isinstance(resolved, Hyperparameters), resolved
-    return resolved
-
-
-@pytest.fixture
-def plan(tmp_path: Path, tiny: Entry) -> Plan:
-    """Eight training rows, four for validation, two steps."""
-    for name, count in (("train", 8), ("validation", 4)):
-        lines = (EXAMPLE / f"{name}.jsonl").read_text().splitlines(keepends=True)
-        (tmp_path / f"{name}.jsonl").write_text("".join(lines[:count]))
-    return Plan(
-        job_id="job-test",
-        attempt=1,
-        seed=7,
-        model_id=tiny.id,
-        model_revision=tiny.revision,
-        model_dir=str(model_folder(tmp_path, tiny)),
-        training_file=str(tmp_path / "train.jsonl"),
-        validation_file=str(tmp_path / "validation.jsonl"),
-        hyperparameters=hyperparameters(),
-        output_dir=str(tmp_path / "output"),
-    )
-
-
-async def told(child: Child, request: Train | Verify) -> list[frames.Frame]:
-    """What the child tells until it has done what was asked, or failed."""
-    await child.send(request)
-    heard: list[frames.Frame] = []
-    async with asyncio.timeout(WITHIN):
-        while not (heard and isinstance(heard[-1], frames.Saved | frames.Verified | frames.Failed)):
-            heard.append(await child.next_frame())
-    return heard
 
 
 async def saved(child: Child, plan: Plan) -> frames.Saved:
@@ -104,10 +48,6 @@ def previewed(plan: Plan) -> measure.Measure:
         seconds=WITHIN,
     )
     return measure.measure(asked)
-
-
-def weights(plan: Plan) -> bytes:
-    return (Path(plan.output_dir) / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
 async def test_a_lora_run_tells_every_step_and_epoch_and_its_adapter_is_proved(
@@ -421,22 +361,6 @@ async def test_hyperparameters_do_what_they_say(child: Child, plan: Plan) -> Non
     assert config["lora_alpha"] == 4.0  # twice the square root of the rank
     proof = (await told(child, Verify(str(Path(plan.output_dir) / "adapter"))))[-1]
     assert isinstance(proof, frames.Verified), proof
-
-
-@pytest.mark.parametrize(
-    ("asked", "param"),
-    [
-        ({"checkpoints_kept": 1}, "hyperparameters.checkpoints_kept"),
-    ],
-)
-async def test_what_the_trainer_cannot_do_is_told_before_the_first_step(
-    child: Child, plan: Plan, asked: dict[str, Any], param: str
-) -> None:
-    if param.startswith("hyperparameters."):
-        asked = {"hyperparameters": hyperparameters(**asked)}
-    fault = await failed(child, replace(plan, **asked))
-    assert (fault.code, fault.blame, fault.param) == ("unsupported", "platform", param)
-    assert param in fault.message
 
 
 async def test_the_child_goes_on_after_a_failure(child: Child, plan: Plan) -> None:
