@@ -95,6 +95,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     stall_seconds: Annotated[
         float, Meta(gt=0, description="An attempt whose step stands still for this long is lost.")
     ] = 600.0
+    checkpoint_seconds: Annotated[
+        float, Meta(gt=0, description="After so much training a tuning's next checkpoint is written.")
+    ] = 300.0
     drain_seconds: Annotated[
         float, Meta(gt=0, description="How long a role finishes what is in flight after SIGTERM.")
     ] = 30.0

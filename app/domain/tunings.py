@@ -409,9 +409,10 @@ Order = RunAttempt | StopAttempt | PauseAttempt | HandBackAttempt
 
 
 class Tuning(Struct, frozen=True):
-    """A tuning as its events made it. `checkpoint` is the newest, `pausing` that a pause was asked for.
+    """A tuning as its events made it. `pausing` is that a pause was asked for.
 
-    `reduction` is how it goes on after it was out of memory, `memory_peak` the most it held, in bytes.
+    `checkpoint` is the newest, of attempt `checkpoint_attempt`. `reduction` is how it goes on after it was
+    out of memory, `memory_peak` the most it held, in bytes.
     """
 
     id: str
@@ -449,6 +450,7 @@ class Tuning(Struct, frozen=True):
     rerun_of: str | None = None
     reduction: Reduction | None = None
     memory_peak: int = 0
+    checkpoint_attempt: int = 0
 
     @property
     def ended(self) -> bool:
@@ -607,9 +609,9 @@ def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Reje
                 )
             return Accepted((EpochCompleted(attempt.number, result),))
         case ReportCheckpoint(checkpoint=checkpoint):
-            if tuning.checkpoint is not None and checkpoint.step <= tuning.checkpoint.step:
-                return Accepted()  # an earlier attempt came as far
-            return Accepted((CheckpointSaved(attempt.number, checkpoint),))
+            return Accepted(
+                (CheckpointSaved(attempt.number, checkpoint),) if _newer(tuning, checkpoint) else ()
+            )
         case ReportMemoryReduced(reduction=reduction):
             return Accepted((MemoryReduced(attempt.number, reduction),))
         case ReportPaused():
@@ -631,6 +633,17 @@ def _report(tuning: Tuning, report: Report, context: Context) -> Accepted | Reje
         case ReportFailed():
             return Accepted((Failed(attempt.number, report.failure, report.result_files),))
     raise TypeError(f"not a report: {report!r}")
+
+
+def _newer(tuning: Tuning, checkpoint: Checkpoint) -> bool:
+    """Whether the attempt under way has a checkpoint to tell of.
+
+    It went on from the newest that it could use: whatever it saves is news, however far an earlier one came.
+    """
+    known, attempt = tuning.checkpoint, tuning.attempt
+    if known is None or attempt is None or attempt.number != tuning.checkpoint_attempt:
+        return True
+    return checkpoint.step >= known.step and checkpoint.key != known.key
 
 
 def _superseded(tuning: Tuning, report: Report, context: Context) -> Rejection:
@@ -695,8 +708,8 @@ def evolve(tuning: Tuning | None, event: Any, recorded: Recorded) -> Tuning:
                 train_loss=result.train_loss,
                 eval_loss=result.eval_loss,
             )
-        case CheckpointSaved(checkpoint=checkpoint):
-            return replace(tuning, checkpoint=checkpoint)
+        case CheckpointSaved(attempt=number, checkpoint=checkpoint):
+            return replace(tuning, checkpoint=checkpoint, checkpoint_attempt=number)
         case MemoryReduced(reduction=reduction):
             return replace(tuning, reduction=reduction)
         case PauseRequested():

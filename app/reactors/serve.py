@@ -8,14 +8,21 @@ import asyncpg
 import structlog
 
 from app.log.port import Log
-from app.reactors import check_files, free_files, free_uploads, webhooks
+from app.reactors import check_files, free_checkpoints, free_files, free_uploads, webhooks
 from app.reactors.deliveries import Sending
 from app.reactors.following import tables_made
 from app.storage.store import Store
 
 POOL_SIZE = 6
 # The projector makes them: those of `ops` all at once, those of `read` when the first read model serves.
-TABLES = ("ops.cursors", "ops.deleted_files", "ops.deliveries", "ops.uploads", "read.webhooks")
+TABLES = (
+    "ops.checkpoints_to_free",
+    "ops.cursors",
+    "ops.deleted_files",
+    "ops.deliveries",
+    "ops.uploads",
+    "read.webhooks",
+)
 
 logger = structlog.get_logger("reactor")
 
@@ -31,6 +38,7 @@ async def serve(
             tasks.create_task(check_files.serve(log, pool, store, stop))
             tasks.create_task(free_files.serve(log, pool, store, stop))
             tasks.create_task(free_uploads.serve(log, pool, store, stop))
+            tasks.create_task(free_checkpoints.serve(log, pool, store, stop))
             if sending is not None:
                 tasks.create_task(webhooks.serve(log, pool, sending, stop))
             else:

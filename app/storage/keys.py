@@ -6,6 +6,9 @@ from pathlib import PurePosixPath
 
 FILES = "files"
 UPLOADS = "uploads"
+TUNINGS = "tunings"
+CHECKPOINTS = "checkpoints"
+MANIFEST = "manifest.json"  # of a checkpoint's files the last to come and the first to go
 
 
 def file_place(id: str, copy: str) -> str:
@@ -16,6 +19,27 @@ def file_place(id: str, copy: str) -> str:
 def part_place(upload_id: str, part_id: str, copy: str) -> str:
     """One part of a resumable upload."""
     return f"{UPLOADS}/{upload_id}/{part_id}/{copy}"
+
+
+def tuning_place(id: str) -> str:
+    """Everything that a tuning's attempts made."""
+    return f"{TUNINGS}/{id}/"
+
+
+def checkpoint_place(tuning_id: str, attempt: int, name: str) -> str:
+    """A checkpoint's files; those of an attempt are in the order of their names."""
+    return f"{tuning_place(tuning_id)}{attempt}/{CHECKPOINTS}/{name}"
+
+
+def checkpoint_of(key: str) -> tuple[int, str] | None:
+    """The attempt and the name of the checkpoint that a file is of; None when it is of something else.
+
+    The greater of two is the newer.
+    """
+    match PurePosixPath(key).parts:
+        case (folder, _, attempt, place, name, _) if (folder, place) == (TUNINGS, CHECKPOINTS):
+            return (int(attempt), name) if attempt.isdecimal() else None
+    return None
 
 
 def owner_of(key: str) -> str | None:

@@ -127,6 +127,14 @@ class Store:
         """A small object, whole."""
         return b"".join([chunk async for chunk in self.stream(key)])
 
+    async def digest(self, key: str) -> Stored:
+        """The object's size and digest, as it lies there. Raises `ObjectMissing`."""
+        digest, size = hashlib.sha256(), 0
+        async for chunk in self.stream(key):
+            await hashed(chunk, digest)
+            size += len(chunk)
+        return Stored(size, digest.hexdigest())
+
     async def get_range(self, key: str, start: int, end: int) -> bytes:
         """The object's bytes from `start` to before `end`. Raises `ObjectMissing`."""
         if end <= start:

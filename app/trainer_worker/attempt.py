@@ -1,10 +1,15 @@
-"""One attempt: files fetched, plan handed over, frames turned into reports, the adapter stored and proved."""
+"""One attempt: files fetched, plan handed over, frames turned into reports, the adapter stored and proved.
+
+It ends by itself, or is brought to rest: left after a step, with a checkpoint that the next one goes on from.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -13,9 +18,11 @@ from app.domain.ids import derive_id
 from app.domain.tunings import (
     EpochResult,
     Failure,
+    LossReason,
     ReportEpoch,
     ReportFailed,
     ReportLost,
+    ReportPaused,
     ReportStarted,
     ReportSucceeded,
     ResultFile,
@@ -25,10 +32,11 @@ from app.domain.tunings import (
 from app.log import metrics
 from app.storage.store import ObjectMissing, Store
 from app.trainer_worker.attempt_log import leave_log
+from app.trainer_worker.checkpoints import Uploads, fetch_newest, newest_written
 from app.trainer_worker.child import Child, ChildDied
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training import frames
-from app.trainer_worker.training.plan import Plan, Train, Verify
+from app.trainer_worker.training.plan import CHECKPOINT_SECONDS, Plan, Rest, Train, Verify
 
 logger = structlog.get_logger("trainer_worker")
 
@@ -36,6 +44,8 @@ Tell = Callable[[str, int, float | None], None]
 
 # In an attempt's folder.
 TRAINING, VALIDATION, WARM_START = "training.jsonl", "validation.jsonl", "warm_start"
+OUTPUT, RESUME, UPLOADING = "output", "resume", "uploading"
+LEFT_WITHIN = 60.0  # for the last checkpoint of a child that died
 ADAPTER = "adapter/"  # what the names of an adapter's files begin with
 
 
@@ -47,8 +57,31 @@ class UnusableFile(Exception):
         self.param = param
 
 
+class Resting:
+    """That an attempt is to come to rest: why, and within how many seconds; asked once, it stays so."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.reason: LossReason | None = None
+        self.within = 0.0
+
+    def ask(self, within: float, reason: LossReason | None = None) -> None:
+        """Ask for it: for a pause, or to hand the attempt back for this reason."""
+        if not self.asked.is_set():
+            self.reason, self.within = reason, within
+            self.asked.set()
+
+
 async def run_attempt(
-    order: RunAttempt, child: Child, model_dir: Path, folder: Path, store: Store, reports: Reports, tell: Tell
+    order: RunAttempt,
+    child: Child,
+    model_dir: Path,
+    folder: Path,
+    store: Store,
+    reports: Reports,
+    tell: Tell,
+    resting: Resting,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
     """Carry an order out on a warm child, work files in `folder`; `tell` hears phase, step and seconds left.
 
@@ -57,43 +90,95 @@ async def run_attempt(
     tuning, attempt = order.tuning, order.attempt
     log = logger.bind(job_id=tuning.id, attempt=attempt.number)
     log.info("attempt_begun", worker=attempt.worker, session=attempt.session)
-    conversation = _Conversation(order, child, folder, store, reports, tell)
-    try:
+    uploads = Uploads(tuning, attempt, folder / UPLOADING, store, reports)
+    conversation = _Conversation(order, child, folder, store, reports, tell, uploads)
+
+    async def work() -> bool:
+        """Whether it came to its end and that was reported; else it was left."""
         try:
             await _fetch(tuning, folder, store)
+            await fetch_newest(tuning, folder / RESUME, store)
         except UnusableFile as error:
             await reports.report(
                 tuning.id, attempt, "started", ReportStarted(attempt.number, attempt.session)
             )
             await conversation.fail(Failure("file_unusable", "platform", str(error), error.param))
-            return
-        await child.send(Train(plan_of(order, model_dir, folder, child)))
-        await conversation.follow()
-    except ChildDied as error:
-        log.warning("child_died", error=str(error), output=_tail(child.output))
-        lost = ReportLost(attempt.number, attempt.session, "child_died")
+            return True
+        await child.send(Train(plan_of(order, model_dir, folder, child, checkpoint_seconds)))
+        return await conversation.follow()
+
+    working, uploading = asyncio.create_task(work()), asyncio.create_task(uploads.run())
+    asked = asyncio.create_task(resting.asked.wait())
+    reason: LossReason | None = "child_died"
+    try:
+        await asyncio.wait([working, asked], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if not working.done():
+                log.info("attempt_to_rest", reason=resting.reason or "paused", within=resting.within)
+                reason = resting.reason
+                async with asyncio.timeout(resting.within):
+                    if conversation.begun:
+                        await child.send(Rest())
+                        await working
+                        await uploads.settled()
+            if working.done() and working.result():
+                return
+        except TimeoutError:
+            log.warning("rest_took_too_long", seconds=resting.within)
+        except ChildDied as error:
+            log.warning("child_died", error=str(error), output=_tail(child.output))
+            await _save_what_is_left(uploads, folder, log)
+        working.cancel()
+        await child.stop()
         await leave_log(store, tuning.id, attempt.number, child.output)
-        await reports.report(tuning.id, attempt, "lost", lost)
+        if reason is None:
+            await reports.report(tuning.id, attempt, "paused", ReportPaused(attempt.number, attempt.session))
+        else:
+            lost = ReportLost(attempt.number, attempt.session, reason)
+            await reports.report(tuning.id, attempt, "lost", lost)
+        log.info("attempt_left", reason=reason or "paused")
     finally:
+        for task in (working, uploading, asked):
+            task.cancel()
+        await asyncio.gather(working, uploading, asked, return_exceptions=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _save_what_is_left(uploads: Uploads, folder: Path, log: Any) -> None:
+    """Bring the last checkpoint of a child that is dead into the store, if that goes soon."""
+    if (newest := await asyncio.to_thread(newest_written, folder / OUTPUT / "checkpoints")) is not None:
+        uploads.offer(newest.folder)
+    try:
+        async with asyncio.timeout(LEFT_WITHIN):
+            await uploads.settled()
+    except TimeoutError:
+        log.warning("last_checkpoint_not_stored", seconds=LEFT_WITHIN)
 
 
 class _Conversation:
     """What the child says, and what follows from it."""
 
     def __init__(
-        self, order: RunAttempt, child: Child, folder: Path, store: Store, reports: Reports, tell: Tell
+        self,
+        order: RunAttempt,
+        child: Child,
+        folder: Path,
+        store: Store,
+        reports: Reports,
+        tell: Tell,
+        uploads: Uploads,
     ) -> None:
         self._tuning, self._attempt = order.tuning, order.attempt
         self._child, self._folder, self._store, self._reports = child, folder, store, reports
-        self._tell = tell
+        self._tell, self._uploads = tell, uploads
         self._step, self._epochs = 0, order.tuning.hyperparameters.epochs
         self._metric: metrics.Step | None = None
+        self.begun = False  # to train: before that there is nothing to be kept
         self._started = False
         self._log = logger.bind(job_id=order.tuning.id, attempt=order.attempt.number)
 
-    async def follow(self) -> None:
-        """Hear the child out."""
+    async def follow(self) -> bool:
+        """Hear the child out: whether it came to its end, and that was reported, or was left."""
         saved: frames.Saved | None = None
         results: tuple[ResultFile, ...] = ()
         number, session = self._attempt.number, self._attempt.session
@@ -107,8 +192,14 @@ class _Conversation:
                     self._tell(phase, self._step, self._metric.seconds_left if self._metric else None)
                     await self._reports.metric(self._tuning.id, metrics.Phase(number, phase))
                 case frames.Planned():
+                    self.begun = True
                     self._epochs = frame.total_epochs
-                    self._log.info("training_planned", steps=frame.total_steps, rows=frame.train_rows)
+                    self._log.info(
+                        "training_planned",
+                        steps=frame.total_steps,
+                        rows=frame.train_rows,
+                        done_steps=frame.done_steps,
+                    )
                 case frames.Step():
                     self._step, self._metric = frame.step, self._metric_of(frame)
                     self._tell("training", frame.step, frame.seconds_left)
@@ -119,6 +210,12 @@ class _Conversation:
                 case frames.Epoch():
                     result = EpochResult(frame.epoch, frame.step, frame.train_loss, frame.eval_loss)
                     await self._report(f"epoch-{frame.epoch}", ReportEpoch(number, session, result))
+                case frames.Checkpointed():
+                    self._uploads.offer(Path(frame.folder))
+                case frames.CheckpointSkipped():
+                    self._log.warning("checkpoint_skipped", step=frame.step, reason=frame.reason)
+                case frames.Rested():
+                    return False
                 case frames.Saved():
                     saved = frame
                     results = await self._stored(Path(frame.adapter_dir), Path(frame.results_dir))
@@ -133,7 +230,7 @@ class _Conversation:
                             number, session, saved.train_loss, saved.eval_loss, saved.trained_tokens, results
                         ),
                     )
-                    return
+                    return True
                 case frames.Failed():
                     self._log.error(
                         "training_failed",
@@ -143,11 +240,11 @@ class _Conversation:
                     )
                     failure = Failure(frame.code, frame.blame, frame.message, frame.param, frame.retryable)
                     await self.fail(failure)
-                    return
+                    return True
 
     async def fail(self, failure: Failure) -> None:
         """Report a failure, with what results there are."""
-        curve = self._folder / "output" / "results" / "metrics.jsonl"
+        curve = self._folder / OUTPUT / "results" / "metrics.jsonl"
         results = (await self._put(curve, "results/metrics.jsonl"),) if curve.exists() else ()
         report = ReportFailed(self._attempt.number, self._attempt.session, failure, results)
         await self._end("failed", report)
@@ -194,7 +291,13 @@ class _Conversation:
         return ResultFile(id, name, stored.bytes, stored.sha256, key)
 
 
-def plan_of(order: RunAttempt, model_dir: Path, folder: Path, child: Child) -> Plan:
+def plan_of(
+    order: RunAttempt,
+    model_dir: Path,
+    folder: Path,
+    child: Child,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Plan:
     """What the child is told: everything that training depends on, its files in `folder` among it."""
     tuning: Tuning = order.tuning
     assert child.ready is not None
@@ -214,7 +317,9 @@ def plan_of(order: RunAttempt, model_dir: Path, folder: Path, child: Child) -> P
         warm_start=tuning.warm_start,
         warm_start_dir=str(folder / WARM_START) if tuning.warm_start else None,
         labels_hash=tuning.labels_hash,
-        output_dir=str(folder / "output"),
+        output_dir=str(folder / OUTPUT),
+        checkpoint_seconds=checkpoint_seconds,
+        resume_dir=str(folder / RESUME) if tuning.checkpoint is not None else None,
         device="cpu" if child.ready.device == "cpu" else "cuda:0",
     )
 

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import structlog
 
-from app.domain.tunings import LossReason, ReportLost, ReportPaused, RunAttempt
+from app.domain.tunings import LossReason, ReportLost, RunAttempt
 from app.log.workers import Device, Occupant, Slot
 from app.storage.store import Store
-from app.trainer_worker.attempt import run_attempt
+from app.trainer_worker.attempt import Resting, run_attempt
 from app.trainer_worker.attempt_log import leave_log
 from app.trainer_worker.child import Child, ChildDied
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training.frames import FrameError
+from app.trainer_worker.training.plan import CHECKPOINT_SECONDS
 
 PAUSE_AFTER_DEATH = 5.0
+RESTS_WITHIN = 300.0  # a step, a checkpoint, and its way into the store
 
 logger = structlog.get_logger("trainer_worker")
 
@@ -34,6 +36,7 @@ class WarmSlot:
         store: Store,
         reports: Reports,
         on_change: Callable[[], None],
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         self._index, self._folder, self._model_dir = index, folder, model_dir
         self._store, self._reports, self._on_change = store, reports, on_change
@@ -42,6 +45,9 @@ class WarmSlot:
         self._running: asyncio.Task[None] | None = None
         self._occupant: Occupant | None = None
         self._order: RunAttempt | None = None
+        self._resting = Resting()
+        self._checkpoint_seconds = checkpoint_seconds
+        self._closing = False
 
     def told(self) -> Slot | None:
         """The slot as a heartbeat tells it; None until its child is warm."""
@@ -83,7 +89,8 @@ class WarmSlot:
             died.cancel()
 
     async def _carry_out(self, order: RunAttempt, child: Child) -> None:
-        self._order, self._running = order, asyncio.create_task(self._run(order, child))
+        self._order, self._resting = order, Resting()
+        self._running = asyncio.create_task(self._run(order, child, self._resting))
         try:
             await asyncio.wait([self._running])
         finally:
@@ -91,13 +98,23 @@ class WarmSlot:
             await asyncio.gather(self._running, return_exceptions=True)
             self._running = None
 
-    async def _run(self, order: RunAttempt, child: Child) -> None:
+    async def _run(self, order: RunAttempt, child: Child, resting: Resting) -> None:
         work = self._folder / f"{order.tuning.id}-{order.attempt.number}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         try:
             model_dir = await asyncio.to_thread(self._model_dir, order.tuning.model.id)
-            await run_attempt(order, child, model_dir, work, self._store, self._reports, self._progress)
+            await run_attempt(
+                order,
+                child,
+                model_dir,
+                work,
+                self._store,
+                self._reports,
+                self._progress,
+                resting,
+                self._checkpoint_seconds,
+            )
         except asyncio.CancelledError:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -117,7 +134,7 @@ class WarmSlot:
 
     async def take(self, order: RunAttempt) -> None:
         """Take an order; one for a slot that is not free is declined."""
-        if self._occupant is not None or self._child is None:
+        if self._occupant is not None or self._child is None or self._closing:
             logger.warning("order_declined", job_id=order.tuning.id, attempt=order.attempt.number)
             await self._lose(order, "order_declined")
             return
@@ -131,25 +148,24 @@ class WarmSlot:
             logger.info("attempt_stopped", job_id=tuning_id, attempt=attempt)
             self._running.cancel()
 
-    async def pause(self, tuning_id: str, attempt: int) -> None:
-        """Bring this attempt to rest, if it is the one here; the next one begins at its last checkpoint."""
-        order, running = self._order, self._running
-        if order is None or running is None or not self._is_here(tuning_id, attempt):
-            return
-        running.cancel()
-        await asyncio.wait([running])
-        logger.info("attempt_paused", job_id=tuning_id, attempt=attempt)
-        paused = ReportPaused(attempt, order.attempt.session)
-        await self._reports.report(tuning_id, order.attempt, "paused", paused)
+    def rest(self, tuning_id: str, attempt: int, reason: LossReason | None = None) -> None:
+        """Bring this attempt to rest, if it is the one here: for a pause, or to hand it back for a reason."""
+        if self._is_here(tuning_id, attempt):
+            self._resting.ask(RESTS_WITHIN, reason)
 
     def _is_here(self, tuning_id: str, attempt: int) -> bool:
         here = self._occupant
         return here is not None and (here.tuning_id, here.attempt) == (tuning_id, attempt)
 
-    async def hand_back(self) -> None:
-        """Before the worker ends: stop the attempt here, and say at once that it is lost."""
+    async def hand_back(self, within: float) -> None:
+        """Before the worker ends: bring the attempt here to rest within so many seconds, and hand it back."""
+        self._closing = True
         order, running = self._order, self._running
-        if order is not None and running is not None and not running.done():
+        if order is None or running is None or running.done():
+            return
+        self._resting.ask(within, "drained")
+        await asyncio.wait([running], timeout=within)
+        if not running.done():
             running.cancel()
             await asyncio.wait([running])
-            await self._lose(order, "worker_lost")
+            await self._lose(order, "drained")

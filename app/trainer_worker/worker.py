@@ -17,7 +17,7 @@ from app.catalogue.catalogue import CATALOGUE
 from app.catalogue.packaged import ensure_model
 from app.domain.ids import derive_id
 from app.domain.models import MODELS, RegisterModel
-from app.domain.tunings import Order, PauseAttempt, RunAttempt, StopAttempt
+from app.domain.tunings import HandBackAttempt, Order, PauseAttempt, RunAttempt, StopAttempt
 from app.log import topics
 from app.log.codec import command_record
 from app.log.port import Log, LogError, Reader, Start, all_partitions
@@ -29,7 +29,9 @@ from app.trainer_worker.slot import WarmSlot
 
 BEAT_SECONDS = 2.0
 PAUSE_AFTER_ERROR = 1.0
-HAND_BACK_WITHIN = 10.0
+HAND_BACK_SHARE = 0.7  # of the seconds that a role has to end: children are ended after that
+
+LAST_REPORT_WITHIN = 2.0
 
 logger = structlog.get_logger("trainer_worker")
 orders: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Order)
@@ -45,7 +47,15 @@ async def serve(
     shutil.rmtree(folder, ignore_errors=True)  # what a killed worker left
     changed = asyncio.Event()
     slots = [
-        WarmSlot(index, folder / f"slot-{index}", _model_dir(settings.cache_dir), store, reports, changed.set)
+        WarmSlot(
+            index,
+            folder / f"slot-{index}",
+            _model_dir(settings.cache_dir),
+            store,
+            reports,
+            changed.set,
+            settings.checkpoint_seconds,
+        )
         for index in range(settings.slots)
     ]
     # From the end as of now, and before the first heartbeat: nothing ordered of this session can be missed.
@@ -63,9 +73,10 @@ async def serve(
             if task.done():
                 task.result()
     finally:
+        within = settings.drain_seconds * HAND_BACK_SHARE
         with suppress(TimeoutError):
-            async with asyncio.timeout(HAND_BACK_WITHIN):
-                await asyncio.gather(*(slot.hand_back() for slot in slots))
+            async with asyncio.timeout(within + LAST_REPORT_WITHIN):
+                await asyncio.gather(*(slot.hand_back(within) for slot in slots))
         for running in (stopped, *tasks):
             running.cancel()
         await asyncio.gather(stopped, *tasks, return_exceptions=True)
@@ -138,7 +149,10 @@ async def _obey(value: bytes, slots: list[WarmSlot], session: str) -> None:
                 slot.stop(order.tuning_id, order.attempt)
         case PauseAttempt() if order.session == session:
             for slot in slots:
-                await slot.pause(order.tuning_id, order.attempt)
+                slot.rest(order.tuning_id, order.attempt)
+        case HandBackAttempt() if order.session == session:
+            for slot in slots:
+                slot.rest(order.tuning_id, order.attempt, order.reason)
 
 
 async def _beat(

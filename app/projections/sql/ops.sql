@@ -21,6 +21,14 @@ CREATE TABLE IF NOT EXISTS ops.deleted_files (
     seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- Tunings whose checkpoints in the store are to be looked through, and when. Of one that has ended all go.
+CREATE TABLE IF NOT EXISTS ops.checkpoints_to_free (
+    tuning_id text PRIMARY KEY,
+    ended boolean NOT NULL,
+    looked boolean NOT NULL DEFAULT false,
+    due_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- What was let through by a quota and may not be seen in the read model yet.
 CREATE TABLE IF NOT EXISTS ops.reserved (
     id text PRIMARY KEY,

@@ -17,7 +17,8 @@ from typing import IO, Any
 import msgspec
 from msgspec import Struct
 
-MANIFEST = "manifest.json"
+from app.storage.keys import MANIFEST
+
 FORMAT = 1
 UNFINISHED = "unfinished-"
 SPARE_BYTES = 16 * 1024**2  # left free on the disk for whatever else is written there

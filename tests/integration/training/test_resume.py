@@ -76,24 +76,23 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def as_pairs(plan: Plan) -> None:
-    """The plan's files for dpo."""
-    for path in (plan.training_file, plan.validation_file or ""):
-        rows = [json.loads(line)["messages"] for line in Path(path).read_text().splitlines()]
-        pairs = [
-            {"prompt": row[:-1], "chosen": row[-1:], "rejected": [{"role": "assistant", "content": "No."}]}
-            for row in rows
-        ]
-        Path(path).write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-
-
 def of_kind(plan: Plan, kind: str) -> Plan:
+    hyper, method = hyperparameters(**KINDS[kind]), "dpo" if kind == "dpo" else "supervised"
+    plan = replace(plan, hyperparameters=hyper, method=method, checkpoint_steps=1)
     if kind == "dpo":
-        as_pairs(plan)
-    hyper = hyperparameters(**KINDS[kind])
-    return replace(
-        plan, hyperparameters=hyper, method="dpo" if kind == "dpo" else "supervised", checkpoint_steps=1
-    )
+        files = [paired(Path(path)) for path in (plan.training_file, plan.validation_file or "")]
+        plan = replace(plan, training_file=str(files[0]), validation_file=str(files[1]))
+    return plan
+
+
+def paired(path: Path) -> Path:
+    """A file's rows as pairs for dpo, in a file beside it."""
+    rows = [json.loads(line)["messages"] for line in path.read_text().splitlines()]
+    no = [{"role": "assistant", "content": "No."}]
+    pairs = [{"prompt": row[:-1], "chosen": row[-1:], "rejected": no} for row in rows]
+    beside = path.with_suffix(".pairs.jsonl")
+    beside.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    return beside
 
 
 def resuming(plan: Plan) -> Plan:
@@ -192,10 +191,10 @@ async def test_so_does_one_killed_while_it_evaluates_or_writes_a_checkpoint(
     await ended(child)
     now = replace(whole, output_dir=f"{whole.output_dir}-killed")
     folder, torn = Path(now.output_dir) / "checkpoints", 0
+    evaluates = frames.Phase("evaluating")
     for life in range(8):
         child = await forks.child(tmp_path / f"{life}.log")
         if life % 2:
-            evaluates = frames.Phase("evaluating")
             if not await killed(child, now, lambda frame: frame == evaluates, random.uniform(0, 0.1)):
                 break
         elif not await killed_while_writing(child, now, folder):
@@ -217,7 +216,7 @@ async def killed_while_writing(child: Child, plan: Plan, folder: Path) -> bool:
 
     def watch() -> None:
         while not done.is_set():
-            if folder.is_dir() and any(one.startswith(checkpoints.UNFINISHED) for one in os.listdir(folder)):
+            if any(folder.glob(f"{checkpoints.UNFINISHED}*")):
                 os.kill(pid, signal.SIGKILL)
                 return
 
