@@ -27,6 +27,7 @@ from app.catalogue.catalogue import CATALOGUE, Entry
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.tunings import (
     TUNINGS,
+    AttemptLost,
     CancelTuning,
     CreateTuning,
     FileRef,
@@ -55,6 +56,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.asyncio(lo
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
 WITHIN = 150.0
+REPEATED = ("CheckpointSaved", "EpochCompleted")
 
 
 class Shop(Struct, frozen=True):
@@ -117,6 +119,13 @@ class Shop(Struct, frozen=True):
         """The worker's last heartbeat."""
         return ([read_heartbeat(one) async for one in read_all(self.log, topics.WORKERS)] or [None])[-1]
 
+    async def steps(self, id: str, attempt: int) -> list[int]:
+        """The steps that an attempt told of so far."""
+        told = [read_metric(one) async for one in read_all(self.log, topics.METRICS)]
+        return [
+            one.step for job, one in told if job == id and isinstance(one, Step) and one.attempt == attempt
+        ]
+
     async def free(self) -> bool:
         """Whether the worker offers its slot."""
         beat = await self.beat()
@@ -135,7 +144,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory, tiny: Entry) -> AsyncIt
     folder = tmp_path_factory.mktemp("shop")
     log = MemoryLog({topic.name: 1 for topic in declared("embedded")})
     store = Store(f"file://{folder / 'objects'}")
-    settings = Settings(cache_dir=folder, lease_seconds=10)
+    settings = Settings(cache_dir=folder, lease_seconds=10, checkpoint_seconds=0.1)
     stop, end = asyncio.Event(), asyncio.Event()
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(CATALOGUE, tiny.id, tiny)
@@ -194,7 +203,7 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
     await shop.cancel("job-2")
     told = [read_metric(one)[1] async for one in read_all(shop.log, topics.METRICS)]
     assert {one.device for one in told if isinstance(one, Step)} in ({"cpu"}, {"cuda"})
-    assert await shop.happened("job-1") == [
+    assert [one for one in await shop.happened("job-1") if one != "CheckpointSaved"] == [
         "Created",
         "Dispatched",
         "Started",
@@ -279,52 +288,82 @@ def json_log() -> Iterator[io.StringIO]:
         structlog.reset_defaults()
 
 
-async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_frees_its_slot(
-    shop: Shop,
+async def test_an_attempt_goes_on_where_the_one_before_was_killed_or_paused(
+    shop: Shop, json_log: io.StringIO
 ) -> None:
-    await shop.create("job-killed", rows=160, epochs=100)
+    job = "job-killed"
+    in_the_way = Path(shop.store.url.removeprefix("file://")) / "tunings" / job
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.write_text("no folder: nothing of this tuning can be stored")
+    await shop.create(job, rows=160, epochs=100)
 
-    async def trains() -> bool:
-        beat = await shop.beat()
-        occupant = beat.slots[0].occupant if beat is not None and beat.slots else None
-        # What is left comes with a step: the scheduler tells by it when the next one will start.
-        return occupant is not None and occupant.step >= 1 and occupant.seconds_left is not None
+    async def fails() -> bool:
+        return json_log.getvalue().count("checkpoint_upload_failed") >= 2
 
-    await until(trains)
+    async def saved() -> bool:
+        return "CheckpointSaved" in await shop.happened(job)
+
+    await until(fails)
+    had = len(await shop.steps(job, 1))
+
+    async def trains_on() -> bool:
+        return len(await shop.steps(job, 1)) > had
+
+    await until(trains_on)
+    assert not await saved()
+    in_the_way.unlink()
+    await until(saved)
+    beat = await shop.beat()
+    assert beat is not None
+    assert beat.slots[0].occupant is not None
+    # What is left comes with a step: the scheduler tells by it when the next one will start.
+    assert beat.slots[0].occupant.seconds_left is not None
     [first] = children()
     os.kill(first.pid, signal.SIGKILL)
 
+    async def lost() -> bool:
+        return "AttemptLost" in await shop.happened(job)
+
+    await until(lost)
+    kept = (await shop.tuning(job)).checkpoint
+    assert kept is not None
+
     async def again() -> bool:
-        return (await shop.happened("job-killed")).count("Dispatched") == 2 and await trains()
+        return bool(await shop.steps(job, 2))
 
     await until(again)
-    assert await logged_attempts(shop.store, "job-killed") == [1]
-    assert (await shop.happened("job-killed"))[:5] == [
-        "Created",
-        "Dispatched",
-        "Started",
-        "AttemptLost",
-        "Dispatched",
-    ]
+    assert (await shop.steps(job, 2))[0] == kept.step + 1
+    assert await logged_attempts(shop.store, job) == [1]
+    transitions = [one for one in await shop.happened(job) if one not in REPEATED]
+    assert transitions == ["Created", "Dispatched", "Started", "AttemptLost", "Dispatched"]
+
     [second] = children()
-    await shop.pause("job-killed")
-    await gone(second, within=5)
+    await shop.pause(job)
+
+    async def paused() -> bool:
+        return (await shop.tuning(job)).status == "paused"
+
+    await until(paused)
+    assert not second.is_running() or second.status() == psutil.STATUS_ZOMBIE
+    assert (await shop.happened(job))[-2:] == ["CheckpointSaved", "Paused"]
+    kept = (await shop.tuning(job)).checkpoint
+    assert kept is not None
+    assert (await shop.steps(job, 2))[-1] == kept.step
     await until(shop.free)  # a fresh child is warm
-    assert (await shop.happened("job-killed"))[-2:] == ["PauseRequested", "Paused"]
-    assert (await shop.tuning("job-killed")).status == "paused"
-    await shop.resume("job-killed")
+    await shop.resume(job)
 
-    async def ordered() -> bool:
-        return (await shop.happened("job-killed"))[-2:] == ["Resumed", "Dispatched"] and not await shop.free()
+    async def goes_on() -> bool:
+        return bool(await shop.steps(job, 3))
 
-    await until(ordered)
+    await until(goes_on)
+    assert (await shop.steps(job, 3))[0] == kept.step + 1
     [third] = children()
-    await shop.cancel("job-killed")
+    await shop.cancel(job)
     await gone(third, within=5)
-    assert (await shop.tuning("job-killed")).status == "cancelled"
+    assert (await shop.tuning(job)).status == "cancelled"
 
     async def logged() -> bool:
-        return await logged_attempts(shop.store, "job-killed") == [1, 2, 3]
+        return await logged_attempts(shop.store, job) == [1, 2, 3]
 
     await until(logged, within=10)
 
@@ -332,14 +371,19 @@ async def test_a_killed_child_is_another_attempt_and_a_paused_or_cancelled_one_f
 async def test_a_worker_told_to_stop_hands_its_attempt_back_and_leaves_no_process(shop: Shop) -> None:
     await shop.create("job-stopped", rows=160, epochs=100)
 
-    async def started() -> bool:
-        return "Started" in await shop.happened("job-stopped")
+    async def trains() -> bool:
+        return bool(await shop.steps("job-stopped", 1))
 
-    await until(started)
+    await until(trains)
     shop.stop.set()
 
     async def lost() -> bool:
         return "AttemptLost" in await shop.happened("job-stopped")
 
-    await until(lost, within=10)
-    assert (await shop.tuning("job-stopped")).status == "running"
+    await until(lost)
+    tuning = await shop.tuning("job-stopped")
+    assert (tuning.status, tuning.losses_after_start) == ("running", 0)
+    assert tuning.checkpoint is not None
+    assert (await shop.steps("job-stopped", 1))[-1] == tuning.checkpoint.step
+    bodies = [one.body for one in await events_of(shop.log, TUNINGS) if one.aggregate_id == "job-stopped"]
+    assert bodies[-1] == AttemptLost(1, "drained")

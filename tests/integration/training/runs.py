@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from app.domain.hyperparameters import Hyperparameters, resolve
-from app.trainer_worker.child import Child
+from app.trainer_worker.child import Child, ChildDied
 from app.trainer_worker.training import frames
-from app.trainer_worker.training.plan import Plan, Request
+from app.trainer_worker.training.plan import Plan, Request, Rest, Train
+from tests.integration.training.forks import ended, pid_of
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
 WITHIN = 120.0
@@ -44,3 +51,50 @@ def curve(plan: Plan) -> list[dict[str, Any]]:
     """The loss curve, but for what differs from one machine and hour to the next."""
     lines = (Path(plan.output_dir) / "results" / "metrics.jsonl").read_text().splitlines()
     return [{name: it for name, it in json.loads(line).items() if name not in TIMES} for line in lines]
+
+
+def resuming(plan: Plan) -> Plan:
+    """The plan of the next attempt."""
+    return replace(plan, resume_dir=str(Path(plan.output_dir) / "checkpoints"))
+
+
+def same(left: Plan, whole: Plan) -> None:
+    assert curve(left) == curve(whole)
+    assert hashlib.sha256(weights(left)).hexdigest() == hashlib.sha256(weights(whole)).hexdigest()
+
+
+async def left_after(
+    child: Child, plan: Plan, when: type[frames.Frame], count: int = 1
+) -> frames.Rested | frames.Saved:
+    """Ask a run to be left once it has told so many of these."""
+    await child.send(Train(plan))
+    async with asyncio.timeout(WITHIN):
+        while True:
+            frame = await child.next_frame()
+            assert not isinstance(frame, frames.Failed), frame
+            if isinstance(frame, when) and (count := count - 1) == 0:
+                await child.send(Rest())
+            if isinstance(frame, frames.Rested | frames.Saved):
+                return frame
+
+
+async def killed(child: Child, plan: Plan, moment: Callable[[frames.Frame], bool], delay: float) -> bool:
+    """Kill a run so long after a frame; whether it was in time."""
+    await child.send(Train(plan))
+    killing: asyncio.TimerHandle | None = None
+    try:
+        async with asyncio.timeout(WITHIN):
+            while True:
+                frame = await child.next_frame()
+                assert not isinstance(frame, frames.Failed), frame
+                if killing is None and moment(frame):
+                    later = asyncio.get_running_loop().call_later
+                    killing = later(delay, os.kill, pid_of(child), signal.SIGKILL)
+                if isinstance(frame, frames.Saved):
+                    return False
+    except ChildDied:
+        return True
+    finally:
+        if killing is not None:
+            killing.cancel()
+        await ended(child)

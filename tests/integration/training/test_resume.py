@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import random
@@ -18,12 +17,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from app.trainer_worker.child import Child, ChildDied
+from app.trainer_worker.child import Child
 from app.trainer_worker.training import checkpoints, frames
-from app.trainer_worker.training.plan import Plan, Rest, Train
+from app.trainer_worker.training.plan import Plan, Train
 from tests.faults.rounds import rounds
 from tests.integration.training.forks import Forks, ended, pid_of
-from tests.integration.training.runs import WITHIN, curve, hyperparameters, told, weights
+from tests.integration.training.runs import hyperparameters, killed, left_after, resuming, same, told
 
 pytestmark = [
     pytest.mark.slow,
@@ -93,53 +92,6 @@ def paired(path: Path) -> Path:
     beside = path.with_suffix(".pairs.jsonl")
     beside.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     return beside
-
-
-def resuming(plan: Plan) -> Plan:
-    """The plan of the next attempt."""
-    return replace(plan, resume_dir=str(Path(plan.output_dir) / "checkpoints"))
-
-
-def same(left: Plan, whole: Plan) -> None:
-    assert curve(left) == curve(whole)
-    assert hashlib.sha256(weights(left)).hexdigest() == hashlib.sha256(weights(whole)).hexdigest()
-
-
-async def left_after(
-    child: Child, plan: Plan, when: type[frames.Frame], count: int = 1
-) -> frames.Rested | frames.Saved:
-    """Ask a run to be left once it has told so many of these."""
-    await child.send(Train(plan))
-    async with asyncio.timeout(WITHIN):
-        while True:
-            frame = await child.next_frame()
-            assert not isinstance(frame, frames.Failed), frame
-            if isinstance(frame, when) and (count := count - 1) == 0:
-                await child.send(Rest())
-            if isinstance(frame, frames.Rested | frames.Saved):
-                return frame
-
-
-async def killed(child: Child, plan: Plan, moment: Callable[[frames.Frame], bool], delay: float) -> bool:
-    """Kill a run so long after a frame; whether it was in time."""
-    await child.send(Train(plan))
-    killing: asyncio.TimerHandle | None = None
-    try:
-        async with asyncio.timeout(WITHIN):
-            while True:
-                frame = await child.next_frame()
-                assert not isinstance(frame, frames.Failed), frame
-                if killing is None and moment(frame):
-                    later = asyncio.get_running_loop().call_later
-                    killing = later(delay, os.kill, pid_of(child), signal.SIGKILL)
-                if isinstance(frame, frames.Saved):
-                    return False
-    except ChildDied:
-        return True
-    finally:
-        if killing is not None:
-            killing.cancel()
-        await ended(child)
 
 
 async def test_a_run_left_again_and_again_ends_as_one_that_was_not(child: Child, plan: Plan) -> None:

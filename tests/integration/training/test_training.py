@@ -5,9 +5,14 @@ One warm child carries out one plan after the other, as nothing but time is shar
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import random
+import resource
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +24,17 @@ from app.domain.tunings import WarmStart
 from app.trainer_worker.child import Child
 from app.trainer_worker.training import frames
 from app.trainer_worker.training.plan import Plan, Train, Verify
-from tests.integration.training.runs import WITHIN, hyperparameters, told, weights
+from tests.integration.training.forks import Forks, ended, pid_of
+from tests.integration.training.runs import (
+    WITHIN,
+    hyperparameters,
+    killed,
+    left_after,
+    resuming,
+    same,
+    told,
+    weights,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
@@ -361,6 +376,48 @@ async def test_hyperparameters_do_what_they_say(child: Child, plan: Plan) -> Non
     assert config["lora_alpha"] == 4.0  # twice the square root of the rank
     proof = (await told(child, Verify(str(Path(plan.output_dir) / "adapter"))))[-1]
     assert isinstance(proof, frames.Verified), proof
+
+
+async def test_a_run_that_was_killed_and_left_ends_as_one_that_nobody_disturbed(
+    forks: Forks, child: Child, plan: Plan, tmp_path: Path
+) -> None:
+    parts: dict[str, Any] = {"epochs": 2, "gradient_accumulation": 2, "dropout": 0.1, "eval_every": 3}
+    whole = replace(plan, hyperparameters=hyperparameters(**parts, batch_size=2), checkpoint_steps=2)
+    began = time.monotonic()
+    await saved(child, whole)
+    takes = time.monotonic() - began
+    now = replace(whole, output_dir=str(tmp_path / "disturbed"))
+    stepped = frames.Step
+
+    async def in_time() -> bool:
+        other = await forks.child(tmp_path / "killed.log")
+        delay = random.uniform(0, takes / 4)
+        return await killed(other, now, lambda frame: isinstance(frame, stepped), delay)
+
+    while not await in_time():
+        shutil.rmtree(now.output_dir)
+    # An evaluation within the first epoch, left before its last rows were looked at.
+    evaluated = replace(resuming(now), checkpoint_steps=None)
+    left = await left_after(child, evaluated, frames.Phase, 3)
+    assert isinstance(left, frames.Rested)
+    last = (await told(child, Train(evaluated)))[-1]
+    assert isinstance(last, frames.Saved), last
+    same(evaluated, whole)
+
+
+async def test_a_disk_that_is_full_costs_checkpoints_and_nothing_else(
+    forks: Forks, plan: Plan, tmp_path: Path
+) -> None:
+    child = await forks.child(tmp_path / "child.log")
+    # No file may grow beyond this: writing an optimizer's state fails midway, as on a disk that is full.
+    resource.prlimit(pid_of(child), resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+    heard = await told(child, Train(replace(plan, checkpoint_steps=1)))
+    await ended(child)
+    assert isinstance(heard[-1], frames.Saved), heard[-1]
+    skipped = [one for one in heard if isinstance(one, frames.CheckpointSkipped)]
+    assert {one.step for one in skipped} == {1, 2}
+    assert {one.reason for one in skipped} == {os.strerror(errno.EFBIG)}
+    assert list((Path(plan.output_dir) / "checkpoints").iterdir()) == []
 
 
 async def test_the_child_goes_on_after_a_failure(child: Child, plan: Plan) -> None:

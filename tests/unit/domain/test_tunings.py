@@ -377,7 +377,19 @@ def test_checkpoints_only_go_forward() -> None:
     tuning.then(ReportCheckpoint(1, "session-1", CHECKPOINT))
     assert tuning.then(ReportCheckpoint(1, "session-1", CHECKPOINT)) == ()
     assert tuning.then(ReportCheckpoint(1, "session-1", replace(CHECKPOINT, step=9))) == ()
-    assert len(tuning.then(ReportCheckpoint(1, "session-1", replace(CHECKPOINT, step=20)))) == 1
+    assert len(tuning.then(ReportCheckpoint(1, "session-1", replace(CHECKPOINT, step=20, key="20")))) == 1
+    assert len(tuning.then(ReportCheckpoint(1, "session-1", replace(CHECKPOINT, step=20, key="20b")))) == 1
+
+
+def test_what_a_later_attempt_saves_is_news_for_it_could_not_use_what_was_known() -> None:
+    tuning = Scenario(TUNINGS, JOB, *STORIES["running"])
+    tuning.then(ReportCheckpoint(1, "session-1", CHECKPOINT))
+    tuning.then(ReportLost(1, "session-1", "child_died"))
+    tuning.then(AssignAttempt(SECOND))
+    earlier = replace(CHECKPOINT, step=5, key="checkpoints/b/5")
+    for saved in (earlier, replace(CHECKPOINT, key="checkpoints/b/10")):
+        tuning.then(ReportCheckpoint(2, SECOND.session, saved))
+        assert tuning.state.checkpoint == saved
 
 
 def test_an_update_tells_what_it_changes_and_nothing_else() -> None:
