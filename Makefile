@@ -81,9 +81,9 @@ test-fast: install-dev ## the tests that start no server (ARGS=… for pytest)
 	$(BIN)/python -m pytest tests/unit sdk/tests $(ARGS)
 
 .PHONY: test-faults
-test-faults: install-dev ## every fault in all of its rounds, and 50,000 simulations (45 minutes; ARGS=… for pytest)
+test-faults: install-dev ## every fault in all of its rounds, and 50,000 simulations (an hour; ARGS=… for pytest)
 	FAULTS=every $(BIN)/python -m pytest tests/faults tests/simulation tests/integration/api/test_rebuild.py \
-		tests/integration/examples $(ARGS)
+		tests/integration/examples tests/integration/training/test_resume.py $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: install-dev ## three brokers, killed one by one and two by two, in all rounds (7 minutes)

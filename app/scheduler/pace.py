@@ -56,17 +56,31 @@ class Pace:
         found: dict[str, float] = {}
         for id, tuning in tunings.items():
             if (pace := paces.get(_kind(tuning), usual)) is not None:
-                found[id] = work(tuning) * pace
+                found[id] = to_do(tuning) * pace
         return found
 
 
 def work(tuning: Tuning) -> float:
-    """Bytes of rows that a tuning goes through. What a lost or paused attempt had done is done again."""
+    """Bytes of rows that a tuning goes through, from its beginning to its end."""
     hyper, file, validation = tuning.hyperparameters, tuning.training_file, tuning.validation_file
-    passes: float = hyper.epochs
-    if hyper.max_steps:
-        passes = hyper.max_steps / steps_per_epoch(max(1, file.rows), hyper.batch_size)
+    passes = _steps(tuning) / steps_per_epoch(max(1, file.rows), hyper.batch_size)
     return passes * (file.bytes + (validation.bytes * EVALUATION_COST if validation else 0))
+
+
+def to_do(tuning: Tuning) -> float:
+    """What its next attempt has to go through, or the one under way had to: it goes on from a checkpoint."""
+    done, attempt = tuning.checkpoint, tuning.attempt
+    if done is None or (attempt is not None and attempt.number == 1):
+        return work(tuning)
+    return work(tuning) * max(0.0, 1 - done.step / _steps(tuning))
+
+
+def _steps(tuning: Tuning) -> int:
+    """Optimizer steps in all; of packed rows there are fewer."""
+    hyper = tuning.hyperparameters
+    return hyper.max_steps or hyper.epochs * steps_per_epoch(
+        max(1, tuning.training_file.rows), hyper.batch_size
+    )
 
 
 def _kind(tuning: Tuning) -> tuple[str, str]:

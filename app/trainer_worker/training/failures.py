@@ -59,12 +59,6 @@ def labels_changed(previewed: str, found: str) -> TrainingFault:
     return TrainingFault(Failed("labels_changed", "platform", message, detail=f"{previewed} != {found}"))
 
 
-def unsupported(param: str) -> TrainingFault:
-    """The tuning asks for something that this trainer cannot do."""
-    message = f"this version's trainers cannot do what {param} asks for; create the tuning without it"
-    return TrainingFault(Failed("unsupported", "platform", message, param))
-
-
 def unusable_loss(loss: float, step: int) -> TrainingFault:
     """A loss of exactly 0, or one that is no number: going on would only make an adapter worth nothing."""
     if loss == 0.0:

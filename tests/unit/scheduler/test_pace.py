@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from app.domain.hyperparameters import Hyperparameters, resolve
-from app.domain.tunings import FileRef, ModelRef, Tuning
+from app.domain.tunings import Attempt, Checkpoint, FileRef, ModelRef, Tuning
 from app.scheduler.pace import Pace, work
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -74,7 +74,7 @@ def test_a_running_one_tells_what_is_left_and_how_long_the_others_take() -> None
         pace.left(running, None, 100, NOW) == 60
     )  # before its first step: as long as the others, less what is over
     assert pace.left(running, None, 10, NOW) == 0
-    assert pace.left(replace(running, attempts=2), None, 100, NOW) == 100  # it begins anew
+    assert pace.left(replace(running, attempts=2), None, 100, NOW) == 100  # since when, nobody tells
     assert pace.left(running, None, None, NOW) is None
 
 
@@ -84,3 +84,16 @@ def test_a_validation_file_and_a_number_of_steps_count() -> None:
     assert work(replace(plain, validation_file=replace(plain.training_file, bytes=300))) == 2200
     stepped = replace(plain.hyperparameters, max_steps=5, batch_size=10)
     assert work(replace(plain, hyperparameters=stepped)) == 5000  # ten rows are one step
+
+
+def test_what_goes_on_from_a_checkpoint_has_less_to_do() -> None:
+    pace = Pace()
+    pace.end(ended("old", 60))
+    kept = Checkpoint(5, 0, 5, "key", "ab", 9)
+    whole = tuning("job", epochs=2)
+    steps = replace(whole.hyperparameters, batch_size=1)  # 20 of them
+    begun = replace(
+        whole, hyperparameters=steps, checkpoint=kept, attempts=1, attempt=Attempt(1, "w", "s", 0)
+    )
+    found = pace.seconds({"begun": begun, "waiting": replace(begun, attempt=None)})
+    assert found == {"begun": 120.0, "waiting": 90.0}
