@@ -104,7 +104,7 @@ docs: install-dev ## write docs/reference/ from the code: routes, SDK, commands,
 	$(BIN)/python -m scripts.docs
 
 .PHONY: bench
-bench: install-dev bench-install ## the figures that are promised, as ratios within one run (18 minutes)
+bench: install-dev bench-install ## the figures that are promised, as ratios within one run (22 minutes)
 	$(BIN)/python -m benchmarks.submissions
 	$(BIN)/python -m benchmarks.create_latency
 	$(BIN)/python -m benchmarks.command_handler
@@ -117,6 +117,7 @@ bench: install-dev bench-install ## the figures that are promised, as ratios wit
 	$(BIN)/python -m benchmarks.sdk_overhead
 	$(BIN)/python -m benchmarks.check_rate
 	$(BIN)/python -m benchmarks.training_overhead
+	$(BIN)/python -m benchmarks.checkpoint_cost
 
 .PHONY: bench-install
 bench-install: install-dev ## set up build/bench-venv with the stack that the benchmarks compare with

@@ -90,7 +90,7 @@ async def run_attempt(
     tuning, attempt = order.tuning, order.attempt
     log = logger.bind(job_id=tuning.id, attempt=attempt.number)
     log.info("attempt_begun", worker=attempt.worker, session=attempt.session)
-    uploads = Uploads(tuning, attempt, folder / UPLOADING, store, reports)
+    uploads = Uploads(tuning.id, attempt, folder / UPLOADING, store, reports)
     conversation = _Conversation(order, child, folder, store, reports, tell, uploads)
 
     async def work() -> bool:

@@ -30,15 +30,15 @@ class Uploads:
     """
 
     def __init__(
-        self, tuning: Tuning, attempt: Attempt, folder: Path, store: Store, reports: Reports
+        self, tuning_id: str, attempt: Attempt, folder: Path, store: Store, reports: Reports
     ) -> None:
-        self._tuning, self._attempt, self._folder = tuning, attempt, folder
+        self._tuning_id, self._attempt, self._folder = tuning_id, attempt, folder
         self._store, self._reports = store, reports
         self._newest: Path | None = None
         self._offered = ""
         self._changed, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
-        self._log = logger.bind(job_id=tuning.id, attempt=attempt.number)
+        self._log = logger.bind(job_id=tuning_id, attempt=attempt.number)
 
     def offer(self, written: Path) -> None:
         """Take a checkpoint that the child has written."""
@@ -90,7 +90,7 @@ class Uploads:
         """Raises `StorageError`, `NoCheckpoint`, `OSError`."""
         written = await asyncio.to_thread(checkpoints.read, place)
         manifest = written.manifest
-        key = checkpoint_place(self._tuning.id, self._attempt.number, place.name)
+        key = checkpoint_place(self._tuning_id, self._attempt.number, place.name)
         for name in (*manifest.files, MANIFEST):  # the manifest last: before it there is no checkpoint
             stored = await self._store.put_file(f"{key}/{name}", place / name)
             if (back := await self._store.digest(f"{key}/{name}")) != stored:
@@ -99,7 +99,7 @@ class Uploads:
             manifest.step, manifest.epoch, manifest.batch, key, written.sha256, written.bytes
         )
         report = ReportCheckpoint(self._attempt.number, self._attempt.session, checkpoint)
-        await self._reports.report(self._tuning.id, self._attempt, f"checkpoint-{place.name}", report)
+        await self._reports.report(self._tuning_id, self._attempt, f"checkpoint-{place.name}", report)
         self._log.info("checkpoint_stored", step=manifest.step, bytes=written.bytes)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from app.storage.keys import MANIFEST
 from app.trainer_worker.child import Child
 from app.trainer_worker.training import checkpoints, frames
 from app.trainer_worker.training.plan import Plan, Train
@@ -60,11 +61,11 @@ def without(name: str) -> Callable[[Path], None]:
 
 
 def of_no_run(folder: Path) -> None:
-    path = folder / checkpoints.MANIFEST
+    path = folder / MANIFEST
     path.write_bytes(path.read_bytes().replace(b'"run": "', b'"run": "0'))
 
 
-DAMAGES = (flipped, cut_off, without(checkpoints.MANIFEST), without("state.json"), of_no_run)
+DAMAGES = (flipped, cut_off, without(MANIFEST), without("state.json"), of_no_run)
 KINDS: dict[str, dict[str, Any]] = {
     "fp32": SMALL | {"eval_every": 3, "batch_size": 2},
     "nf4": SMALL | {"use_quantization": True, "use_dora": True, "weight_decay": 0.1},

@@ -53,7 +53,7 @@ class Place:
     @asynccontextmanager
     async def uploading(self, attempt: Attempt = FIRST) -> AsyncIterator[Uploads]:
         reports = Reports(self.log, attempt.worker)
-        uploads = Uploads(TUNING, attempt, self.folder / f"uploading-{attempt.number}", self.store, reports)
+        uploads = Uploads(JOB, attempt, self.folder / f"uploading-{attempt.number}", self.store, reports)
         running = asyncio.create_task(uploads.run())
         try:
             yield uploads

@@ -1,0 +1,99 @@
+"""What checkpoints cost a tuning: its seconds with those written and brought into the store, and without.
+
+    python -m benchmarks.checkpoint_cost [--rows 64] [--rounds 2] [--every 2]
+
+The same rows in the same batches, in turns. With them there are far more than usual, one every few steps, so
+that the difference can be told from chance; what one of them costs is set against the usual time between two.
+Training is slowed by writing, which it waits for, and by the upload, which takes a processor from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from app.domain.tunings import Attempt
+from app.log.memory import MemoryLog
+from app.log.topics import declared
+from app.storage.store import Store
+from app.trainer_worker.checkpoints import Uploads
+from app.trainer_worker.child import Child
+from app.trainer_worker.reports import Reports
+from app.trainer_worker.training import frames
+from app.trainer_worker.training.plan import CHECKPOINT_SECONDS, Plan, Train
+from benchmarks.report import median, table, written
+from benchmarks.training_overhead import planned
+
+ATTEMPT = Attempt(1, "worker", "session", 0)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="What checkpoints cost a tuning.")
+    arguments.add_argument("--rows", type=int, default=64)
+    arguments.add_argument("--rounds", type=int, default=2)
+    arguments.add_argument("--every", type=int, default=2, help="steps from one checkpoint to the next")
+    given = arguments.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
+        asyncio.run(compare(Path(folder), given.rows, given.rounds, given.every))
+
+
+async def compare(folder: Path, rows: int, rounds: int, every: int) -> None:
+    plan = planned(folder, rows)
+    without, costs, writes = [], [], []
+    for number in range(rounds):
+        plain, _ = await trained(plan, folder / f"without-{number}")
+        kept, told = await trained(replace(plan, checkpoint_steps=every), folder / f"with-{number}")
+        without.append(plain)
+        costs.append((kept - plain) / len(told))
+        writes.append(median([one.seconds for one in told]))
+        size = told[0].bytes / 1e6
+        print(
+            f"{plain:.1f} s without, {kept:.1f} s with {len(told)} checkpoints of {size:.0f} MB", flush=True
+        )
+    cost, write = median(costs), median(writes)
+    share = cost / CHECKPOINT_SECONDS
+    shown = [
+        ["without, s", f"{median(without):.1f}"],
+        ["a checkpoint costs, s", f"{cost:.2f}"],
+        ["of that it is waited for, s", f"{write:.2f}"],
+        [f"of {CHECKPOINT_SECONDS:.0f} s", f"{share:.2%}"],
+    ]
+    print(table(["", ""], shown))
+    figures = {"without": median(without), "cost": cost, "write": write, "share": share}
+    written("checkpoint_cost", figures, {"training is slowed by at most 2 %": share <= 0.02})
+
+
+async def trained(plan: Plan, folder: Path) -> tuple[float, list[frames.Checkpointed]]:
+    """The seconds of training of a child of its own, and its checkpoints, uploaded as a worker does it."""
+    folder.mkdir()
+    reports = Reports(MemoryLog({topic.name: 1 for topic in declared("embedded")}), ATTEMPT.worker)
+    store = Store(f"file://{folder / 'objects'}")
+    uploads = Uploads(plan.job_id, ATTEMPT, folder / "uploading", store, reports)
+    uploading = asyncio.create_task(uploads.run())
+    child = await Child.start(folder / "child.log")
+    told: list[frames.Checkpointed] = []
+    try:
+        await child.until_ready()
+        await child.send(Train(replace(plan, output_dir=str(folder / "output"))))
+        while True:
+            match await child.next_frame():
+                case frames.Checkpointed() as one:
+                    told.append(one)
+                    uploads.offer(Path(one.folder))
+                case frames.Saved(seconds=seconds):
+                    return seconds, told
+                case frames.Failed(message=message):
+                    raise SystemExit(message)
+    finally:
+        uploading.cancel()
+        await asyncio.gather(uploading, return_exceptions=True)
+        await child.stop()
+        await reports.close()
+
+
+if __name__ == "__main__":
+    main()
