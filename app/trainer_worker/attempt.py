@@ -6,6 +6,7 @@ It ends by itself, or is brought to rest: left after a step, with a checkpoint t
 from __future__ import annotations
 
 import asyncio
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from app.storage.store import ObjectMissing, Store
 from app.trainer_worker.attempt_log import leave_log
 from app.trainer_worker.checkpoints import Uploads, fetch_newest, newest_written
 from app.trainer_worker.child import Child, ChildDied
+from app.trainer_worker.patience import patiently
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training import frames
 from app.trainer_worker.training.plan import CHECKPOINT_SECONDS, Plan, Rest, Train, Verify
@@ -96,8 +98,8 @@ async def run_attempt(
     async def work() -> bool:
         """Whether it came to its end and that was reported; else it was left."""
         try:
-            await _fetch(tuning, folder, store)
-            await fetch_newest(tuning, folder / RESUME, store)
+            await patiently(lambda: _fetch(tuning, folder, store))
+            await patiently(lambda: fetch_newest(tuning, folder / RESUME, store))
         except UnusableFile as error:
             await reports.report(
                 tuning.id, attempt, "started", ReportStarted(attempt.number, attempt.session)
@@ -218,9 +220,7 @@ class _Conversation:
                     return False
                 case frames.Saved():
                     saved = frame
-                    results = await self._stored(Path(frame.adapter_dir), Path(frame.results_dir))
-                    # The adapter as the store gives it: what a user will download.
-                    read_back = await _adapter(results, self._folder / "read_back", self._store)
+                    results, read_back = await patiently(functools.partial(self._proved, frame))
                     await self._child.send(Verify(str(read_back)))
                 case frames.Verified() if saved is not None:
                     self._log.info("adapter_verified", logit_difference=frame.max_logit_difference)
@@ -245,7 +245,9 @@ class _Conversation:
     async def fail(self, failure: Failure) -> None:
         """Report a failure, with what results there are."""
         curve = self._folder / OUTPUT / "results" / "metrics.jsonl"
-        results = (await self._put(curve, "results/metrics.jsonl"),) if curve.exists() else ()
+        results: tuple[ResultFile, ...] = ()
+        if curve.exists():
+            results = (await patiently(lambda: self._put(curve, "results/metrics.jsonl")),)
         report = ReportFailed(self._attempt.number, self._attempt.session, failure, results)
         await self._end("failed", report)
 
@@ -273,6 +275,11 @@ class _Conversation:
             memory_peak=frame.memory_peak,
             device=self._child.ready.device if self._child.ready is not None else "",
         )
+
+    async def _proved(self, saved: frames.Saved) -> tuple[tuple[ResultFile, ...], Path]:
+        """The results, stored, and the adapter as the store gives it: what a user will download."""
+        results = await self._stored(Path(saved.adapter_dir), Path(saved.results_dir))
+        return results, await _adapter(results, self._folder / "read_back", self._store)
 
     async def _stored(self, adapter: Path, results: Path) -> tuple[ResultFile, ...]:
         return tuple(
