@@ -42,7 +42,7 @@ async def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory, cache_dir: P
         yield bootstrap
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def remake_topics(kafka_bootstrap: str) -> RemakeTopics:
     async def remake(partitions: int = 1) -> str:
         await _forget_everything(kafka_bootstrap)

@@ -150,20 +150,33 @@ def _is_transactional(produce: bytes) -> bool:
     return bool(struct.unpack_from(">h", produce, 14 + max(client, 0))[0] > 0)
 
 
+def redirected(connect: Any, broker: int, to: int) -> Any:
+    """aiokafka's way of connecting, with another port in place of the broker's."""
+
+    async def connected(host: str, port: int, **options: Any) -> Any:
+        return await connect(host, to if int(port) == broker else port, **options)
+
+    return connected
+
+
 @asynccontextmanager
-async def proxied(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaProxy]:
-    """Every connection of this process to the broker goes through the proxy."""
+async def proxy_before(bootstrap: str) -> AsyncIterator[KafkaProxy]:
+    """A proxy before this broker, for whoever connects to its port."""
     host, _, port = bootstrap.partition(":")
     proxy = KafkaProxy(host, int(port))
     await proxy.start()
-    connect = aiokafka.client.create_conn
+    try:
+        yield proxy
+    finally:
+        await proxy.close()
 
-    async def redirected(to_host: str, to_port: int, **options: Any) -> Any:
-        return await connect(to_host, proxy.port if int(to_port) == int(port) else to_port, **options)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(aiokafka.client, "create_conn", redirected)
-        try:
+@asynccontextmanager
+async def proxied(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaProxy]:
+    """Every connection of this process to the broker goes through the proxy."""
+    async with proxy_before(bootstrap) as proxy:
+        with monkeypatch.context() as patch:
+            connect = aiokafka.client.create_conn
+            broker = int(bootstrap.rpartition(":")[2])
+            patch.setattr(aiokafka.client, "create_conn", redirected(connect, broker, proxy.port))
             yield proxy
-        finally:
-            await proxy.close()

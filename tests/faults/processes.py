@@ -15,6 +15,7 @@ class Process:
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process, self.log = process, log
+        self.pid = process.pid
 
     async def go(self) -> None:
         """Let it begin."""

@@ -9,130 +9,38 @@ import logging
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import psutil
 import pytest
 import pytest_asyncio
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
 from app import logs
 from app.catalogue.catalogue import CATALOGUE, Entry
-from app.domain.hyperparameters import Hyperparameters, resolve
 from app.domain.tunings import (
     TUNINGS,
     AttemptLost,
-    CancelTuning,
-    CreateTuning,
-    FileRef,
-    ModelRef,
-    PauseTuning,
-    ResumeTuning,
-    Tuning,
     WarmStart,
 )
 from app.log import topics
-from app.log.aggregates import read_aggregate
 from app.log.memory import MemoryLog
 from app.log.metrics import Step, read_metric
 from app.log.port import read_all
-from app.log.queue import QueuePlace
 from app.log.topics import declared
-from app.log.workers import Heartbeat, read_heartbeat
 from app.scheduler.loop import serve as schedule
 from app.settings import Settings
 from app.storage.logs import logged_attempts, read_log
 from app.storage.store import Store
 from app.trainer_worker.worker import serve as work
-from tests.handling import events_of, handling, send
+from tests.handling import events_of, handling
+from tests.shop import Shop, children, gone, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
-WITHIN = 150.0
 REPEATED = ("CheckpointSaved", "EpochCompleted")
-
-
-class Shop(Struct, frozen=True):
-    """What a test has its hands on."""
-
-    model: Entry
-    log: MemoryLog
-    store: Store
-    stop: asyncio.Event
-
-    async def create(
-        self,
-        id: str,
-        *,
-        rows: int = 8,
-        epochs: int = 1,
-        sha256: str | None = None,
-        content: bytes = b"",
-        warm_start: WarmStart | None = None,
-    ) -> None:
-        """Create a tuning of the example's first rows, or of a file with this content."""
-        lines = (EXAMPLE / "train.jsonl").read_bytes().splitlines(keepends=True)[:rows]
-        key = f"files/file-{id}/upload"
-        put = await self.store.put_bytes(key, content or b"".join(lines))
-        asked = {"rank": 4, "epochs": epochs, "batch_size": 4, "learning_rate": 1e-3}
-        hyperparameters = resolve(asked, rows=rows, context_length=2048)
-        assert isinstance(hyperparameters, Hyperparameters)
-        file = FileRef(f"file-{id}", sha256 or put.sha256, key, put.bytes, rows)
-        wanted = CreateTuning(
-            "acct-1", ModelRef(self.model.id, self.model.revision), file, None, hyperparameters
-        )
-        wanted = replace(wanted, warm_start=warm_start)
-        await send(self.log, TUNINGS, id, wanted)
-
-    async def cancel(self, id: str) -> None:
-        await send(self.log, TUNINGS, id, CancelTuning(), ids=[f"cancel-{id}"])
-
-    async def pause(self, id: str) -> None:
-        await send(self.log, TUNINGS, id, PauseTuning(), ids=[f"pause-{id}"])
-
-    async def resume(self, id: str) -> None:
-        await send(self.log, TUNINGS, id, ResumeTuning(), ids=[f"resume-{id}"])
-
-    async def happened(self, id: str) -> list[str]:
-        """The types of a tuning's events so far."""
-        return [
-            type(one.body).__name__ for one in await events_of(self.log, TUNINGS) if one.aggregate_id == id
-        ]
-
-    async def tuning(self, id: str) -> Tuning:
-        """A tuning as the state topic has it."""
-        state: Tuning = read_aggregate(TUNINGS, (await self._last(topics.state("tunings")))[id] or b"").state
-        return state
-
-    async def place(self, id: str) -> QueuePlace | None:
-        value = (await self._last(topics.QUEUE)).get(id)
-        return msgspec.json.decode(value, type=QueuePlace) if value else None
-
-    async def beat(self) -> Heartbeat | None:
-        """The worker's last heartbeat."""
-        return ([read_heartbeat(one) async for one in read_all(self.log, topics.WORKERS)] or [None])[-1]
-
-    async def steps(self, id: str, attempt: int) -> list[int]:
-        """The steps that an attempt told of so far."""
-        told = [read_metric(one) async for one in read_all(self.log, topics.METRICS)]
-        return [
-            one.step for job, one in told if job == id and isinstance(one, Step) and one.attempt == attempt
-        ]
-
-    async def free(self) -> bool:
-        """Whether the worker offers its slot."""
-        beat = await self.beat()
-        return beat is not None and bool(beat.slots) and beat.slots[0].occupant is None
-
-    async def _last(self, topic: str) -> dict[str, bytes | None]:
-        return {one.key or "": one.value async for one in read_all(self.log, topic)}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -159,28 +67,6 @@ async def shop(tmp_path_factory: pytest.TempPathFactory, tiny: Entry) -> AsyncIt
                 await asyncio.gather(working, planning)
     assert children() == []
     assert not (folder / "work").exists()
-
-
-def children() -> list[psutil.Process]:
-    """Training processes of this one."""
-    found = []
-    for one in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # it may end while it is looked at
-            if one.status() != psutil.STATUS_ZOMBIE and "app.trainer_worker.training" in one.cmdline():
-                found.append(one)
-    return found
-
-
-async def gone(child: psutil.Process, within: float) -> None:
-    async with asyncio.timeout(within):
-        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-            await asyncio.sleep(0.02)
-
-
-async def until(condition: Callable[[], Awaitable[Any]], within: float = WITHIN) -> None:
-    async with asyncio.timeout(within):
-        while not await condition():
-            await asyncio.sleep(0.05)
 
 
 async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_waits(
