@@ -2,8 +2,10 @@
 
     python -m benchmarks.training_overhead [--rows 64] [--rounds 2]
 
-Both train the same rows in the same batches and precision, each in a process of its own, in turns. What the
-child does on top (losses for every token, the curve, checks, frames) is paid for by what it saves.
+Both train the same rows in the same batches and precision, each in a process of its own, in turns: LoRA, and
+QLoRA on 4 bits. What the child does on top (losses for every token, the curve, checks, frames, checkpoints)
+is to be paid for by what it saves. The last pair is the child alone, packed and padded, on rows of which most
+are short and some are long.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -28,6 +33,7 @@ from benchmarks.report import median, table, written
 
 ROWS = Path(__file__).parents[1] / "examples" / "order_mails" / "train.jsonl"
 MODEL = CATALOGUE["smollm2-135m-instruct"]
+GOAL = 0.98
 
 
 def main() -> None:
@@ -39,30 +45,58 @@ def main() -> None:
     if given.bare is not None:
         print(bare(msgspec.json.decode(given.bare.read_bytes(), type=Plan)))
         return
-    ours, theirs = [], []
-    with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
-        plan = Path(folder) / "plan.json"
-        plan.write_bytes(msgspec.json.encode(planned(Path(folder), given.rows)))
-        for _ in range(given.rounds):
-            ours.append(of_the_child(plan))
-            theirs.append(of_the_loop(plan))
-            print(f"child {ours[-1]:.0f} tokens/s, bare loop {theirs[-1]:.0f} tokens/s", flush=True)
-    child, loop = median(ours), median(theirs)
-    rows = [["child", f"{child:.0f}"], ["bare loop", f"{loop:.0f}"], ["ratio", f"{child / loop:.2f}"]]
-    print(table(["", "tokens/s"], rows))
-    written("training_overhead", {"child": child, "bare loop": loop, "ratio": child / loop}, {})
+    some = ROWS.read_bytes().splitlines(keepends=True)[: given.rows]
+    figures: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as name:
+        folder = Path(name)
+
+        def compared(what: str, sides: Mapping[str, Callable[[], float]]) -> None:
+            found: dict[str, list[float]] = {side: [] for side in sides}
+            for _ in range(given.rounds):
+                for side, tokens_per_second in sides.items():
+                    found[side].append(tokens_per_second())
+                    print(f"{what}, {side}: {found[side][-1]:.0f} tokens/s", flush=True)
+            figures[what] = {side: median(speeds) for side, speeds in found.items()}
+
+        for what, quantised in (("LoRA", False), ("QLoRA", True)):
+            plan = planned(folder / what, some, use_quantization=quantised)
+            compared(what, {"child": partial(of_the_child, plan), "bare loop": partial(of_the_loop, plan)})
+        skewed = of_skewed_length(some)
+        sides = {
+            side: partial(of_the_child, planned(folder / side, skewed, packing=side == "packed"))
+            for side in ("packed", "padded")
+        }
+        compared("packing", sides)
+    ratios = {what: speeds[0] / speeds[1] for what, one in figures.items() if (speeds := list(one.values()))}
+    rows = [
+        [f"{what}, {side}", f"{speed:.0f}", f"{ratios[what]:.2f} x" if place == 0 else ""]
+        for what, one in figures.items()
+        for place, (side, speed) in enumerate(one.items())
+    ]
+    print(table(["", "tokens/s", "of the other"], rows))
+    goals = {f"{what}: {GOAL} x the bare loop": ratios[what] >= GOAL for what in ("LoRA", "QLoRA")}
+    written("training_overhead", figures | {"ratios": ratios}, goals)
 
 
-def planned(folder: Path, rows: int) -> Plan:
-    """The demo's tuning, of its first rows."""
-    some = folder / "rows.jsonl"
-    some.write_text(
-        "".join(ROWS.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]), encoding="utf-8"
-    )
-    asked = {"rank": 16, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3}
-    hyperparameters = resolve(asked, rows=rows, context_length=MODEL.context_length)
+def of_skewed_length(rows: list[bytes]) -> list[bytes]:
+    """Every eighth row with an answer of many times the length."""
+    made = []
+    for place, line in enumerate(rows):
+        row = json.loads(line)
+        if place % 8 == 0:
+            row["messages"][-1]["content"] *= 12
+        made.append(json.dumps(row).encode() + b"\n")
+    return made
+
+
+def planned(folder: Path, rows: list[bytes], **asked: Any) -> Path:
+    """The file of a plan as the demo's, for these rows."""
+    folder.mkdir()
+    (some := folder / "rows.jsonl").write_bytes(b"".join(rows))
+    usual = {"rank": 16, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3, "max_length": 512}
+    hyperparameters = resolve(usual | asked, rows=len(rows), context_length=MODEL.context_length)
     assert isinstance(hyperparameters, Hyperparameters)
-    return Plan(
+    plan = Plan(
         job_id="job-benchmark",
         attempt=1,
         seed=7,
@@ -73,6 +107,8 @@ def planned(folder: Path, rows: int) -> Plan:
         hyperparameters=hyperparameters,
         output_dir=str(folder / "output"),
     )
+    (file := folder / "plan.json").write_bytes(msgspec.json.encode(plan))
+    return file
 
 
 def of_the_child(plan: Path) -> float:
@@ -92,7 +128,7 @@ def bare(plan: Plan) -> float:
     import torch
     from peft import LoraConfig, get_peft_model
     from torch.nn.utils import clip_grad_norm_
-    from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, get_cosine_schedule_with_warmup
 
     from app.trainer_worker.training.model import compute_dtype, load_tokenizer
     from app.trainer_worker.training.rows import read_rows
@@ -104,7 +140,15 @@ def bare(plan: Plan) -> float:
     file = Path(plan.training_file)
     read = read_rows(file, tokenizer, hyper.max_length, hyper.train_on, plan.method, "training_file")
     rows = [row for (row,) in read]
-    base = AutoModelForCausalLM.from_pretrained(plan.model_dir, dtype=compute_dtype("cpu"))
+    options: dict[str, Any] = {"dtype": compute_dtype("cpu")}
+    if hyper.use_quantization:
+        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute_dtype("cpu"),
+        )
+    base = AutoModelForCausalLM.from_pretrained(plan.model_dir, **options)
     config = LoraConfig(
         r=hyper.rank, lora_alpha=int(hyper.alpha), target_modules="all-linear", task_type="CAUSAL_LM"
     )
