@@ -118,6 +118,11 @@ bench: install-dev bench-install ## the figures that are promised, as ratios wit
 	$(BIN)/python -m benchmarks.check_rate
 	$(BIN)/python -m benchmarks.training_overhead
 	$(BIN)/python -m benchmarks.checkpoint_cost
+	$(BIN)/python -m benchmarks.first_step
+
+.PHONY: bench-gpu
+bench-gpu: install-dev ## training of 1B and 8B shapes on a GPU, beside a bare loop; skipped where there is none
+	$(BIN)/python -m benchmarks.gpu.training
 
 .PHONY: bench-install
 bench-install: install-dev ## set up build/bench-venv with the stack that the benchmarks compare with

@@ -103,7 +103,7 @@ async def measured(
         file = await client.files.upload(ROWS)
         await until_warm(log)
         for round in range(rounds + kills):
-            tuning = await client.tunings.create(MODEL, file.id, {"epochs": 20}, seed=round)
+            tuning = await client.tunings.create(MODEL, file.id, {"epochs": 9, "batch_size": 1}, seed=round)
             story = await until_at(log, tuning.id, attempt=1, step=3)
             begun.append(beginning(story))
             print(" ".join(f"{name} {seconds:.2f}" for name, seconds in begun[-1].items()), flush=True)

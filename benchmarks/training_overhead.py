@@ -13,10 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -29,6 +26,7 @@ from app.catalogue.packaged import ensure_model
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.settings import Settings
 from app.trainer_worker.training.plan import Plan
+from benchmarks.bare_loop import run_by_child, run_by_loop
 from benchmarks.report import median, table, written
 
 ROWS = Path(__file__).parents[1] / "examples" / "order_mails" / "train.jsonl"
@@ -40,11 +38,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="Training speed against a bare loop.")
     arguments.add_argument("--rows", type=int, default=64)
     arguments.add_argument("--rounds", type=int, default=2)
-    arguments.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
     given = arguments.parse_args()
-    if given.bare is not None:
-        print(bare(msgspec.json.decode(given.bare.read_bytes(), type=Plan)))
-        return
     some = ROWS.read_bytes().splitlines(keepends=True)[: given.rows]
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as name:
@@ -112,63 +106,11 @@ def planned(folder: Path, rows: list[bytes], **asked: Any) -> Path:
 
 
 def of_the_child(plan: Path) -> float:
-    child = [sys.executable, "-m", "app.trainer_worker.training", "--plan", str(plan), "--device", "cpu"]
-    frames = subprocess.run(child, check=True, capture_output=True, text=True).stdout.splitlines()
-    [saved] = [frame for frame in map(json.loads, frames) if frame["type"] == "saved"]
-    return float(saved["tokens_per_second"])
+    return run_by_child(plan)["tokens_per_second"]
 
 
 def of_the_loop(plan: Path) -> float:
-    loop = [sys.executable, "-W", "ignore", "-m", "benchmarks.training_overhead", "--bare", str(plan)]
-    return float(subprocess.run(loop, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-
-
-def bare(plan: Plan) -> float:
-    """Tokens per second of nothing but the model, its adapter and an optimizer."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from torch.nn.utils import clip_grad_norm_
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, get_cosine_schedule_with_warmup
-
-    from app.trainer_worker.training.model import compute_dtype, load_tokenizer
-    from app.trainer_worker.training.rows import read_rows
-    from app.trainer_worker.training.trainer import collate
-
-    torch.manual_seed(plan.seed)
-    hyper = plan.hyperparameters
-    tokenizer = load_tokenizer(plan.model_dir)
-    file = Path(plan.training_file)
-    read = read_rows(file, tokenizer, hyper.max_length, hyper.train_on, plan.method, "training_file")
-    rows = [row for (row,) in read]
-    options: dict[str, Any] = {"dtype": compute_dtype("cpu")}
-    if hyper.use_quantization:
-        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=compute_dtype("cpu"),
-        )
-    base = AutoModelForCausalLM.from_pretrained(plan.model_dir, **options)
-    config = LoraConfig(
-        r=hyper.rank, lora_alpha=int(hyper.alpha), target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    model = get_peft_model(base, config).train()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=hyper.learning_rate, weight_decay=0.0)
-    steps = len(rows) // hyper.batch_size
-    schedule = get_cosine_schedule_with_warmup(optimizer, 2, steps)
-    together = collate(tokenizer.pad_token_id)
-    tokens, began = 0, time.monotonic()
-    for step in range(steps):
-        some = rows[step * hyper.batch_size : (step + 1) * hyper.batch_size]
-        batch = together([{"input_ids": row.input_ids, "labels": row.labels} for row in some])
-        model(**batch, use_cache=False).loss.backward()
-        clip_grad_norm_(trained, hyper.max_grad_norm)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        tokens += int(batch["attention_mask"].sum())
-    return tokens / (time.monotonic() - began)
+    return run_by_loop(plan)["tokens_per_second"]
 
 
 if __name__ == "__main__":
