@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +22,30 @@ import msgspec
 from app.trainer_worker.training.plan import Plan
 
 
-def run_by_child(plan: Path) -> dict[str, float]:
+def run_by_child(plan: Plan) -> dict[str, float]:
     """What a tuning's child makes of a plan: its last frame of figures."""
-    device = msgspec.json.decode(plan.read_bytes(), type=Plan).device.partition(":")[0]
-    child = [sys.executable, "-m", "app.trainer_worker.training", "--plan", str(plan), "--device", device]
-    frames = subprocess.run(child, check=True, capture_output=True, text=True).stdout.splitlines()
+    device = plan.device.partition(":")[0]
+    with _file_of(plan) as file:
+        child = [sys.executable, "-m", "app.trainer_worker.training", "--plan", file, "--device", device]
+        frames = subprocess.run(child, check=True, capture_output=True, text=True).stdout.splitlines()
     [saved] = [frame for frame in map(json.loads, frames) if frame["type"] == "saved"]
     return {name: float(saved[name]) for name in ("tokens_per_second", "memory_peak")}
 
 
-def run_by_loop(plan: Path) -> dict[str, float]:
+def run_by_loop(plan: Plan) -> dict[str, float]:
     """The same of the bare loop."""
-    loop = [sys.executable, "-W", "ignore", "-m", "benchmarks.bare_loop", str(plan)]
-    said = subprocess.run(loop, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    with _file_of(plan) as file:
+        loop = [sys.executable, "-W", "ignore", "-m", "benchmarks.bare_loop", file]
+        said = subprocess.run(loop, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
     return dict(json.loads(said))
+
+
+@contextmanager
+def _file_of(plan: Plan) -> Iterator[str]:
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(msgspec.json.encode(plan))
+        file.flush()
+        yield file.name
 
 
 def bare(plan: Plan) -> dict[str, float]:

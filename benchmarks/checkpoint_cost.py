@@ -27,8 +27,8 @@ from app.trainer_worker.child import Child
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training import frames
 from app.trainer_worker.training.plan import CHECKPOINT_SECONDS, Plan, Train
+from benchmarks.plans import order_mails, planned
 from benchmarks.report import median, table, written
-from benchmarks.training_overhead import planned
 
 ATTEMPT = Attempt(1, "worker", "session", 0)
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 async def compare(folder: Path, rows: int, rounds: int, every: int) -> None:
-    plan = planned(folder, rows)
+    plan = planned(folder / "plan", order_mails(rows))
     differences, waits, uploads = [], [], []
     for number in range(rounds):
         plain, _ = await trained(plan, folder / f"without-{number}")

@@ -12,25 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
-from app.domain.hyperparameters import Hyperparameters, resolve
-from app.settings import Settings
 from app.trainer_worker.training.plan import Plan
 from benchmarks.bare_loop import run_by_child, run_by_loop
+from benchmarks.plans import order_mails, planned
 from benchmarks.report import median, table, written
 
-ROWS = Path(__file__).parents[1] / "examples" / "order_mails" / "train.jsonl"
-MODEL = CATALOGUE["smollm2-135m-instruct"]
 GOAL = 0.98
 
 
@@ -39,7 +30,7 @@ def main() -> None:
     arguments.add_argument("--rows", type=int, default=64)
     arguments.add_argument("--rounds", type=int, default=2)
     given = arguments.parse_args()
-    some = ROWS.read_bytes().splitlines(keepends=True)[: given.rows]
+    some = order_mails(given.rows)
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as name:
         folder = Path(name)
@@ -83,33 +74,11 @@ def of_skewed_length(rows: list[bytes]) -> list[bytes]:
     return made
 
 
-def planned(folder: Path, rows: list[bytes], **asked: Any) -> Path:
-    """The file of a plan as the demo's, for these rows."""
-    folder.mkdir()
-    (some := folder / "rows.jsonl").write_bytes(b"".join(rows))
-    usual = {"rank": 16, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3, "max_length": 512}
-    hyperparameters = resolve(usual | asked, rows=len(rows), context_length=MODEL.context_length)
-    assert isinstance(hyperparameters, Hyperparameters)
-    plan = Plan(
-        job_id="job-benchmark",
-        attempt=1,
-        seed=7,
-        model_id=MODEL.id,
-        model_revision=MODEL.revision,
-        model_dir=str(ensure_model(Settings.from_env(os.environ).cache_dir, MODEL, print)),
-        training_file=str(some),
-        hyperparameters=hyperparameters,
-        output_dir=str(folder / "output"),
-    )
-    (file := folder / "plan.json").write_bytes(msgspec.json.encode(plan))
-    return file
-
-
-def of_the_child(plan: Path) -> float:
+def of_the_child(plan: Plan) -> float:
     return run_by_child(plan)["tokens_per_second"]
 
 
-def of_the_loop(plan: Path) -> float:
+def of_the_loop(plan: Plan) -> float:
     return run_by_loop(plan)["tokens_per_second"]
 
 

@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from msgspec import Struct
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -131,8 +130,8 @@ def random_model(folder: Path, shape: Shape) -> tuple[Path, int]:
     return folder, parameters
 
 
-def planned(folder: Path, model: Path, given: argparse.Namespace, **asked: Any) -> Path:
-    """The file of a plan on rows that fill the length."""
+def planned(folder: Path, model: Path, given: argparse.Namespace, **asked: Any) -> Plan:
+    """A plan on rows that fill the length."""
     folder.mkdir()
     draw = random.Random(0)
     with (rows := folder / "rows.jsonl").open("w", encoding="utf-8") as out:
@@ -142,7 +141,7 @@ def planned(folder: Path, model: Path, given: argparse.Namespace, **asked: Any) 
     usual = {"rank": 16, "epochs": 1, "batch_size": given.batch_size, "max_length": given.length}
     hyperparameters = resolve(usual | asked, rows=given.rows, context_length=8192)
     assert isinstance(hyperparameters, Hyperparameters)
-    plan = Plan(
+    return Plan(
         job_id="job-benchmark",
         attempt=1,
         seed=7,
@@ -154,8 +153,6 @@ def planned(folder: Path, model: Path, given: argparse.Namespace, **asked: Any) 
         output_dir=str(folder / "output"),
         device="cuda:0" if given.on == "cuda" else "cpu",
     )
-    (file := folder / "plan.json").write_bytes(msgspec.json.encode(plan))
-    return file
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -68,11 +70,14 @@ async def test_a_worker_killed_in_any_phase_loses_no_tuning_and_changes_no_bit_o
     async with fleet.worker("worker-1"):
         await fleet.create("job-calm", **ASKED)
         await succeeds(fleet, "job-calm")
-    for phase in PHASES[1 : rounds(2, len(PHASES))]:
-        id = f"job-{phase}"
+    phases = (PHASES * 3)[1 : rounds(2, 15)]
+    for number, phase in enumerate(phases):
+        id = f"job-{phase}-{number}"
         async with fleet.worker("worker-1") as worker:
             await fleet.create(id, **ASKED)
             await fleet.reaches(id, phase, 1)
+            # Somewhere in it: in the middle of a step, of a checkpoint or of its upload.
+            await asyncio.sleep(random.uniform(0, 1) if number >= len(PHASES) else 0)
             family = psutil.Process(worker.pid).children(recursive=True)
             worker.send(signal.SIGKILL)
             await worker.killed_itself()

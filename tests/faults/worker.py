@@ -30,7 +30,7 @@ async def work(given: argparse.Namespace) -> None:
     """Until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    settings = Settings(cache_dir=given.folder / "cache")
+    settings = Settings(cache_dir=given.folder / "cache", checkpoint_seconds=0.1)
     store = Store(given.store)
     await serve(settings, KafkaLog(given.bootstrap), store, given.folder / "work", stop, given.name)
 
