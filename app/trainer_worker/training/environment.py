@@ -27,7 +27,6 @@ QUIET = {
     "DATASETS_VERBOSITY": "error",
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "TQDM_DISABLE": "1",
-    "WANDB_DISABLED": "true",
 }
 
 

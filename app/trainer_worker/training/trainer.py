@@ -16,6 +16,7 @@ from app.datasets.tokenise import IGNORED
 from app.trainer_worker.training.head import has_plain_head, score_trained_positions
 from app.trainer_worker.training.model import compute_dtype
 from app.trainer_worker.training.plan import Plan
+from app.trainer_worker.training.tracking import report_to, shield
 from app.trainer_worker.training.weights import Weights, as_it_was
 
 
@@ -54,6 +55,7 @@ class RowTrainer(SFTTrainer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        shield(self)
         self.read_tokens = 0
         self.trained_tokens = 0
         self.training_sums = Sums()
@@ -173,7 +175,8 @@ def configuration(plan: Plan, total_steps: int) -> SFTConfig:
         eval_strategy="epoch" if plan.validation_file else "no",
         prediction_loss_only=True,
         save_strategy="no",
-        report_to=[],
+        report_to=report_to(plan.job_id),
+        run_name=plan.job_id,
         disable_tqdm=True,
         dataloader_pin_memory=not cpu,
         remove_unused_columns=False,
