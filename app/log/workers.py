@@ -14,16 +14,23 @@ logger = structlog.get_logger("log")
 
 
 class Device(Struct, frozen=True):
-    """What a slot computes on; memory in bytes."""
+    """What a slot computes on; memory in bytes, its part of it where several slots share a device.
+
+    `id` is what CUDA is told to see; `driver` and `cuda` are versions, empty on a CPU.
+    """
 
     kind: str
     name: str
     memory: int
+    driver: str = ""
+    cuda: str = ""
+    id: str = ""
 
 
 class Occupant(Struct, frozen=True):
     """The attempt that holds a slot, and how far it is: a lease is progress.
 
+    `detail` is how far it is within a phase without steps, in words, as of a model that is fetched.
     `seconds_left` is what the child said with its last step; None before the first one.
     """
 
@@ -32,6 +39,7 @@ class Occupant(Struct, frozen=True):
     phase: str = "loading"
     step: int = 0
     seconds_left: float | None = None
+    detail: str = ""
 
 
 class Slot(Struct, frozen=True):

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
+from app.trainer_worker import guard
 from app.trainer_worker.training.frames import Frame, FrameError, Ready, read_frame
 from app.trainer_worker.training.plan import Request, request_line
 
 TERMINATES_WITHIN = 3.0
 LONGEST_FRAME = 1024**2
+KILLS_WITHIN = 5.0
+GUARD = (sys.executable, "-I", "-S", guard.__file__)
 PROGRAM = (sys.executable, "-m", "app.trainer_worker.training")
 
 logger = structlog.get_logger("trainer_worker")
@@ -32,7 +36,7 @@ class ChildDied(Exception):
 
 
 class Child:
-    """A child process in a group of its own; what it prints goes to the file `output`."""
+    """A child process in a group of its own, under its guard; what it prints goes to the file `output`."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, frames: asyncio.StreamReader, output: Path
@@ -41,18 +45,18 @@ class Child:
         self.ready: Ready | None = None
 
     @staticmethod
-    async def start(output: Path, device: str | None = None, program: Sequence[str] = PROGRAM) -> Child:
+    async def start(
+        output: Path, environment: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM
+    ) -> Child:
         """Start a child; it imports what it needs while nobody waits for it."""
         reading, writing = os.pipe()
-        environment = dict(os.environ)
-        if device is not None and device.startswith("cuda:"):
-            environment["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:")
+        command = [*program, "--frames-fd", str(writing)]
         try:
             with output.open("wb") as out:
                 process = await asyncio.create_subprocess_exec(
-                    *program,
-                    "--frames-fd",
-                    str(writing),
+                    *GUARD,
+                    str(os.getpid()),
+                    json.dumps(command),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=out,
                     stderr=out,
@@ -79,6 +83,7 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """The guard's, which ends as the child does."""
         return self._process.pid
 
     async def wait(self) -> int:
@@ -111,7 +116,7 @@ class Child:
         return read_frame(line)
 
     async def stop(self) -> None:
-        """End the child and all that it started: ask, and after 3 s kill the group.
+        """End the child and all that it started: ask, and after 3 s have the guard kill them.
 
         When this returns or raises they are gone: a cancelled caller waits too, or it might leave an orphan.
         """
@@ -129,6 +134,10 @@ class Child:
         self._signal(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(TERMINATES_WITHIN):
+                await self._process.wait()
+        with suppress(TimeoutError, ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGHUP)
+            async with asyncio.timeout(KILLS_WITHIN):
                 await self._process.wait()
         self._signal(signal.SIGKILL)
         await self._process.wait()

@@ -17,7 +17,7 @@ from app.api.edge import LATENCY
 from app.api.errors import RETRY_AFTER_SECONDS
 from app.api.figures import job_families, lag_families, role_families
 from app.api.fleet import RESTARTS, Fleet
-from app.api.schemas.health import Health, Liveness
+from app.api.schemas.health import Health, Liveness, device_details
 from app.api.service import Service
 
 CHECKED_WITHIN = 3.0
@@ -47,12 +47,14 @@ async def health(request: Request[Any, Any, Any]) -> Response[Health]:
         zip(checks, await asyncio.gather(*(_checked(check) for check in checks.values())), strict=True)
     )
     living = fleet.living()
+    slots = [slot for heartbeat in living for slot in heartbeat.slots]
     told = Health(
         database=found["database"],
         kafka=found["kafka"],
         storage=found["storage"],
         gpu="ok" if living else "error: no trainer worker lives",
-        devices=sorted({slot.device.kind for heartbeat in living for slot in heartbeat.slots}),
+        devices=sorted({slot.device.kind for slot in slots}),
+        device_details=device_details(slots),
     )
     if told.ok:
         return Response(told)

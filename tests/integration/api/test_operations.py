@@ -56,6 +56,9 @@ async def test_health_names_each_dependency_and_asks_for_no_key(
     names = ("api", "database", "kafka", "storage", "gpu")
     assert {name: found[name] for name in names} == dict.fromkeys(names, "ok")
     assert found["devices"] == ["cpu"]
+    assert found["device_details"] == [
+        {"kind": "cpu", "name": "cpu", "memory": 1, "driver": None, "cuda": None, "slots": 1, "free": 1}
+    ]
 
 
 async def test_liveness_openapi_and_docs_ask_for_no_key(nobody: httpx.AsyncClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from app.trainer_worker.child import Child, ChildDied
+from app.trainer_worker.surroundings import surroundings
 from app.trainer_worker.training.frames import FrameError, Phase, Ready
 from app.trainer_worker.training.plan import Verify
 
@@ -26,19 +28,29 @@ async def started(folder: Path, script: str) -> Child:
     return await Child.start(folder / "child.log", program=(sys.executable, "-c", PRELUDE + script))
 
 
-@pytest.mark.parametrize("device", [None, "cuda:1"])
-async def test_a_child_tells_that_it_is_ready_and_sees_only_its_own_device(
-    tmp_path: Path, device: str | None
-) -> None:
-    child = await Child.start(
-        tmp_path / "child.log",
-        device,
-        (sys.executable, "-c", PRELUDE + "print(os.environ.get('CUDA_VISIBLE_DEVICES')); time.sleep(60)"),
-    )
+async def said(child: Child, word: str) -> str:
+    """What the child printed, once this is in it."""
+    async with asyncio.timeout(60):
+        while word not in (text := child.output.read_text()):
+            await asyncio.sleep(0.02)
+    return text
+
+
+async def ended(process: psutil.Process) -> None:
+    async with asyncio.timeout(60):
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_child_tells_that_it_is_ready_and_sees_its_own_surroundings(tmp_path: Path) -> None:
+    script = PRELUDE + "print(dict(os.environ), 'seen', flush=True); time.sleep(60)"
+    environment = surroundings({"PATH": "/bin", "MY_TOKEN": "x"}, "GPU-1")
+    child = await Child.start(tmp_path / "child.log", environment, (sys.executable, "-c", script))
     assert await child.until_ready() == Ready("cpu", "n", 1, {})
+    seen = await said(child, "seen")
     await child.stop()
-    said = (tmp_path / "child.log").read_text().strip()
-    assert said in ("", "1" if device else "None")
+    assert "'CUDA_VISIBLE_DEVICES': 'GPU-1'" in seen
+    assert "MY_TOKEN" not in seen
 
 
 async def test_a_child_that_dies_is_reported_with_its_signal(tmp_path: Path) -> None:
@@ -97,6 +109,66 @@ time.sleep(600)
         while grandchild.is_running() and grandchild.status() != psutil.STATUS_ZOMBIE:
             await asyncio.sleep(0.02)
     assert not psutil.pid_exists(child.pid)
+
+
+AN_ESCAPE = """
+other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print(other.pid, "escaped", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["stopped", "stopped while it hangs", "killed", "killed with its guard"])
+async def test_what_a_child_started_ends_with_it_even_in_a_session_of_its_own(
+    tmp_path: Path, how: str
+) -> None:
+    child = await started(tmp_path, AN_ESCAPE + "print(os.getpid(), 'here', flush=True); time.sleep(600)")
+    words = (await said(child, "here")).split()
+    grandchild, itself = psutil.Process(int(words[0])), psutil.Process(int(words[2]))
+    match how:
+        case "stopped":
+            await child.stop()
+        case "stopped while it hangs":
+            itself.suspend()  # and so it is deaf as well
+            await child.stop()
+        case "killed":
+            itself.kill()
+            assert await child.wait() == -signal.SIGKILL
+        case "killed with its guard":
+            psutil.Process(child.pid).kill()
+            await ended(itself)
+            grandchild.kill()  # nobody is left to do it
+    await ended(grandchild)
+    await ended(itself)
+    assert not psutil.pid_exists(child.pid) or how == "killed with its guard"
+    await child.stop()
+
+
+A_WORKER = """
+import asyncio, sys
+from pathlib import Path
+from app.trainer_worker.child import Child
+
+async def main():
+    await Child.start(Path(sys.argv[1]), program=(sys.executable, "-c", sys.argv[2]))
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_of_a_worker_that_is_killed_no_process_is_left(tmp_path: Path) -> None:
+    log = tmp_path / "child.log"
+    script = PRELUDE + AN_ESCAPE + "print(os.getpid(), os.getppid(), 'here', flush=True); time.sleep(600)"
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", A_WORKER, str(log), script)
+    async with asyncio.timeout(60):
+        while not log.exists() or "here" not in log.read_text():
+            await asyncio.sleep(0.02)
+    left = [psutil.Process(int(word)) for word in log.read_text().split() if word.isdigit()]
+    assert len(left) == 3
+    worker.kill()
+    await worker.wait()
+    for process in left:
+        await ended(process)
 
 
 async def test_who_is_cancelled_while_it_stops_a_child_leaves_none_behind(tmp_path: Path) -> None:
