@@ -83,11 +83,16 @@ test-fast: install-dev ## the tests that start no server (ARGS=… for pytest)
 .PHONY: test-faults
 test-faults: install-dev ## every fault in all of its rounds, and 50,000 simulations (an hour; ARGS=… for pytest)
 	FAULTS=every $(BIN)/python -m pytest tests/faults tests/simulation tests/integration/api/test_rebuild.py \
-		tests/integration/examples tests/integration/training/test_resume.py $(ARGS)
+		tests/integration/examples tests/integration/trainer_worker tests/integration/training/test_resume.py $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: install-dev ## three brokers, killed one by one and two by two, in all rounds (7 minutes)
 	FAULTS=every $(BIN)/python -m pytest tests/cluster $(ARGS)
+
+.PHONY: test-trackers
+test-trackers: install-dev ## trainings beside TensorBoard, MLflow and W&B, installed in build/trackers (3 minutes)
+	$(BIN)/uv pip install -q --python $(BIN)/python --target build/trackers "mlflow-skinny>=3" "wandb>=0.22"
+	PYTHONPATH=build/trackers FAULTS=every $(BIN)/python -m pytest tests/integration/training/test_trackers.py $(ARGS)
 
 .PHONY: test-fuzz
 test-fuzz: install-dev ## the whole OpenAPI document tried out by schemathesis, thousands of requests (10 minutes; ARGS=…)

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from app.catalogue.catalogue import use_catalogue
 from app.settings import Settings, SettingsError
 
 ROLES = ("api", "command-handler", "scheduler", "projector", "reactor", "trainer-worker")
@@ -29,6 +30,7 @@ async def run_roles(settings: Settings, names: Sequence[str]) -> None:
 
     Raises `RoleFailed`, `SettingsError`, or what keeps a role from starting.
     """
+    use_catalogue(settings.models)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sent in (signal.SIGTERM, signal.SIGINT):

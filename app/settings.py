@@ -87,8 +87,29 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, description="How long rows of the audit log are kept; 0: for ever.")
     ] = 90
     upload_limit_bytes: Annotated[int, Meta(ge=1, description="Largest upload, in bytes.")] = 8 * 1024**3
+    models: Annotated[
+        Path | None, Meta(description="File of your own base models, models.toml; none: the packaged ones.")
+    ] = None
+    hub_endpoint: Annotated[
+        str, Meta(pattern="^https?://[^ ]+$", description="Where models of the hub are fetched from.")
+    ] = "https://huggingface.co"
+    hub_token: Annotated[
+        str | None, Meta(description="Token of the hub, for gated models.", extra={"secret": True})
+    ] = None
     worker: Annotated[str | None, Meta(description="Name of this trainer worker; none: the host's.")] = None
-    slots: Annotated[int, Meta(ge=0, description="Attempts one trainer worker runs at a time.")] = 1
+    slots: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="Attempts one trainer worker runs at a time; none: some on each device."),
+    ] = None
+    slots_per_device: Annotated[
+        int, Meta(ge=1, description="Attempts at a time on each device, which share its memory.")
+    ] = 1
+    trackers: Annotated[
+        str, Meta(description="Trackers that trainings report to: tensorboard, mlflow, wandb, with commas.")
+    ] = ""
+    tracking_dir: Annotated[
+        Path | None, Meta(description="What trackers keep on this machine; none: in the data folder.")
+    ] = None
     lease_seconds: Annotated[
         float, Meta(gt=0, description="Without a heartbeat for this long a worker's attempts are lost.")
     ] = 30.0

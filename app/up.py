@@ -14,8 +14,8 @@ import asyncpg
 import httpx
 import structlog
 
-from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
+from app.catalogue.at_hand import ensure_model
+from app.catalogue.catalogue import CATALOGUE, Package, use_catalogue
 from app.embedded import die_with_parent, ports
 from app.embedded.addresses import Addresses, write_addresses
 from app.embedded.data_dir import opened
@@ -49,6 +49,7 @@ class ServerDied(Exception):
 
 async def up(settings: Settings, on_progress: Callable[[str], None], on_ready: Callable[[str], None]) -> None:
     """Run everything until SIGTERM or SIGINT. Raises `EmbeddedError`, `NotReady`, `ServerDied`, …"""
+    use_catalogue(settings.models)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sent in (signal.SIGTERM, signal.SIGINT):
@@ -78,8 +79,10 @@ async def up(settings: Settings, on_progress: Callable[[str], None], on_ready: C
 
 
 def _prepare_models(cache: Path, on_progress: Callable[[str], None]) -> None:
+    """Those that are quickly made; others are fetched or checked when the first tuning wants them."""
     for entry in CATALOGUE.values():
-        ensure_model(cache, entry, on_progress)
+        if isinstance(entry.source, Package):
+            ensure_model(cache, entry, on_progress)
 
 
 async def _serve(
@@ -148,8 +151,10 @@ def _environment(settings: Settings, servers: Servers, port: int) -> dict[str, s
 
 
 def _secrets(process: str, installation_key: str) -> dict[str, str]:
-    """What only the processes are told that sign: a trainer loads other people's files."""
-    return {"TUNESMITH_INSTALLATION_KEY": "" if process == "trainer-worker" else installation_key}
+    """What only those processes are told that need it: a trainer loads other people's files."""
+    return {"TUNESMITH_INSTALLATION_KEY": "" if process == "trainer-worker" else installation_key} | (
+        {"TUNESMITH_HUB_TOKEN": ""} if process == "core" else {}
+    )
 
 
 async def _keep_running(name: str, roles: tuple[str, ...], environment: Mapping[str, str]) -> None:

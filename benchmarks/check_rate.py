@@ -23,8 +23,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from app.catalogue.at_hand import ensure_model
 from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
 from app.settings import Settings
 from benchmarks.report import median, table, written
 

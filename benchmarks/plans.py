@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from app.catalogue.at_hand import ensure_model
 from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.settings import Settings
 from app.trainer_worker.training.plan import Plan

@@ -14,8 +14,8 @@ import pytest
 from msgspec.structs import replace
 from safetensors.numpy import save_file
 
+from app.catalogue.at_hand import ensure_model
 from app.catalogue.catalogue import CATALOGUE, Entry, Folder
-from app.catalogue.packaged import ensure_model
 
 LIKE = CATALOGUE["smollm2-135m-instruct"]
 LAYERS, HIDDEN, INNER, HEADS, NARROW = 2, 64, 128, 4, 32

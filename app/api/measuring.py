@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from app.api.errors import ApiError, unavailable
 from app.api.service import Service
+from app.catalogue.at_hand import ensure_tokenizer
 from app.catalogue.catalogue import CATALOGUE, Entry
-from app.catalogue.packaged import ModelError, ensure_model
+from app.catalogue.files import ModelError
+from app.catalogue.hub import access_of
 from app.datasets.children import ran
 from app.datasets.measure import FINDINGS_KEPT, Measure, Request
 from app.datasets.reading import Part
@@ -65,7 +67,10 @@ def entry_of(command: CreateTuning) -> Entry:
 
 async def _model_dir(service: Service, entry: Entry) -> Path:
     """The model's folder; made once, while nobody waits for it longer than they should."""
-    make = partial(asyncio.to_thread, ensure_model, service.settings.cache_dir, entry)
+    access = access_of(service.settings)
+    make = partial(
+        asyncio.to_thread, ensure_tokenizer, service.settings.cache_dir, entry, lambda _: None, access
+    )
     try:
         async with asyncio.timeout(MODEL_WITHIN):
             return await service.measuring.models.get(entry.id, make)

@@ -16,7 +16,7 @@ from app.domain.tunings import Tuning
 from app.log.metrics import Step
 
 SHOWN = """
-SELECT t.id, t.version, t.state, p.attempt, p.phase, p.last_step, q.position, q.estimated_start
+SELECT t.id, t.version, t.state, p.attempt, p.phase, p.detail, p.last_step, q.position, q.estimated_start
 FROM tunings t
 LEFT JOIN tuning_progress p ON p.tuning_id = t.id
 LEFT JOIN queue q ON q.tuning_id = t.id
@@ -105,5 +105,7 @@ def metadata_filter(query: Mapping[str, str]) -> dict[str, str]:
 
 def _found(row: Any) -> Found:
     step = msgspec.json.decode(row["last_step"], type=Step) if row["last_step"] else None
-    told = Progress(row["phase"], row["attempt"], step, row["position"], row["estimated_start"])
+    told = Progress(
+        row["phase"], row["attempt"], step, row["position"], row["estimated_start"], row["detail"] or ""
+    )
     return Found(msgspec.json.decode(row["state"], type=Tuning), row["version"], told)

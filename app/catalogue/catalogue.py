@@ -1,12 +1,20 @@
-"""The catalogue of base models, read from `models.toml`."""
+"""The catalogue of base models: the packaged `models.toml`, and the operator's own on top of it."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+ALONE = "without_packaged"  # the one key of a catalogue that is no model
+
+Count = Annotated[int, Meta(ge=1)]
 
 
 class Package(Struct, frozen=True, tag="package", tag_field="type", forbid_unknown_fields=True):
@@ -18,16 +26,21 @@ class Package(Struct, frozen=True, tag="package", tag_field="type", forbid_unkno
 
 
 class Folder(Struct, frozen=True, tag="folder", tag_field="type", forbid_unknown_fields=True):
-    """A folder of safetensors and tokenizer on this machine."""
+    """A folder of safetensors and tokenizer on this machine; with a `digest`, exactly those files.
+
+    It is the SHA-256 over names and digests of the files; without one they are held to what they were when
+    they were first used.
+    """
 
     path: str
+    digest: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 
 class Hub(Struct, frozen=True, tag="hub", tag_field="type", forbid_unknown_fields=True):
-    """A repository of the Hugging Face hub, `revision` being a commit."""
+    """A repository of the Hugging Face hub at a commit: a branch or a tag would move."""
 
-    repository: str
-    revision: str
+    repository: Annotated[str, Meta(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    revision: Annotated[str, Meta(pattern=r"^[0-9a-f]{40}$")]
 
 
 Source = Package | Folder | Hub
@@ -36,38 +49,93 @@ Source = Package | Folder | Hub
 class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A base model: where it comes from, its shape, its context in tokens, the size of its folder in bytes.
 
-    `template` is the family of its chat template.
+    `template` is the family of its chat template, or `none`. A model of the hub is at its commit unless it
+    names another `revision`.
     """
 
-    id: str
+    id: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
     source: Source
     license: str
-    revision: str
+    revision: Annotated[str, Meta(pattern=r"^\w[\w.+-]{0,99}$")]
     template: str
-    context_length: int
-    parameters: int
-    bytes: int
-    layers: int
-    hidden_size: int
-    intermediate_size: int
-    heads: int
-    key_value_heads: int
-    vocabulary: int
+    context_length: Count
+    parameters: Count
+    bytes: Count
+    layers: Count
+    hidden_size: Count
+    intermediate_size: Count
+    heads: Count
+    key_value_heads: Count
+    vocabulary: Count
 
 
 class CatalogueError(Exception):
-    """The catalogue's file cannot be used; the sentence says where it is wrong."""
+    """The catalogue's file cannot be used; the sentence says which entry and which field."""
 
 
-def read_catalogue(text: str | None = None) -> dict[str, Entry]:
-    """The entries by model id, in the order of the file. Raises `CatalogueError`."""
+def read_catalogue(text: str | None = None, name: str = "models.toml") -> dict[str, Entry]:
+    """The entries by model id, in the order of the file. Raises `CatalogueError` with every fault."""
     if text is None:
         text = files("app.catalogue").joinpath("models.toml").read_text(encoding="utf-8")
+    return _entries(_document(text, name), name)
+
+
+def operators_catalogue(path: Path) -> dict[str, Entry]:
+    """The packaged entries and those of the operator's file, which win. Raises `CatalogueError`.
+
+    Folders are named from the file's own; with `without_packaged = true` its entries are all there are.
+    """
     try:
-        document = tomllib.loads(text)
-        return {id: msgspec.convert({"id": id} | entry, Entry) for id, entry in document.items()}
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, TypeError) as error:
-        raise CatalogueError(f"models.toml cannot be used: {error}") from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogueError(f"{path} cannot be read: {error}") from error
+    document = _document(text, str(path))
+    alone = document.pop(ALONE, False)
+    own = {id: _from_its_folder(entry, path.parent) for id, entry in _entries(document, str(path)).items()}
+    return own if alone is True else read_catalogue() | own
+
+
+def use_catalogue(path: Path | None) -> None:
+    """Have this process know the operator's models, before any role begins. Raises `CatalogueError`."""
+    if path is not None:
+        known = operators_catalogue(path)
+        CATALOGUE.clear()
+        CATALOGUE.update(known)
+
+
+def _document(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogueError(f"{name} cannot be used: {error}") from error
+
+
+def _entries(document: Mapping[str, Any], name: str) -> dict[str, Entry]:
+    entries, faults = dict[str, Entry](), list[str]()
+    for id, fields in document.items():
+        try:
+            if not isinstance(fields, dict):
+                raise CatalogueError("a model is a table of fields")
+            entries[id] = msgspec.convert(_with_commit({"id": id} | fields), Entry)
+        except (msgspec.ValidationError, CatalogueError) as error:
+            faults.append(f"[{id}] {error}")
+    if faults:
+        raise CatalogueError(f"{name} cannot be used: {'; '.join(faults)}")
+    return entries
+
+
+def _with_commit(fields: dict[str, Any]) -> dict[str, Any]:
+    source = fields.get("source")
+    if isinstance(source, dict) and source.get("type") == "hub" and "revision" in source:
+        return {"revision": source["revision"]} | fields
+    return fields
+
+
+def _from_its_folder(entry: Entry, folder: Path) -> Entry:
+    if isinstance(source := entry.source, Folder):
+        path = (folder / Path(source.path).expanduser()).resolve()
+        return replace(entry, source=replace(source, path=str(path)))
+    return entry
 
 
 CATALOGUE = read_catalogue()

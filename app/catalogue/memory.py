@@ -7,16 +7,19 @@ it before any model was known; most files have none near `max_length`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from app.catalogue.catalogue import Entry
-from app.domain.hyperparameters import Hyperparameters
+from app.domain.hyperparameters import Hyperparameters, resolve
 
 RUNTIME = 1024 * 1024**2  # the libraries themselves, and what the allocator keeps back
 FP32 = 4
 NF4_BYTES = 0.56  # half a byte a weight, its scales doubly quantised
 USUAL_ROW = 256  # no row is counted as less, nor one of which nothing is known
 TILE = 1024
+USUAL_ROWS = 1000  # of a training file: what `auto` is resolved by
 
 
 class MemoryEstimate(Struct, frozen=True):
@@ -65,6 +68,13 @@ def estimate(
         logits=min(tokens, TILE) * entry.vocabulary * FP32 * 2,
         runtime=RUNTIME,
     )
+
+
+def usual(entry: Entry, **asked: Any) -> MemoryEstimate:
+    """What a run with the default hyperparameters needs, but for those asked for."""
+    resolved = resolve(asked, rows=USUAL_ROWS, context_length=entry.context_length)
+    assert isinstance(resolved, Hyperparameters)
+    return estimate(entry, resolved)
 
 
 def row_length(hyperparameters: Hyperparameters, longest_row: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import accounts, acls, keys, log, projections, service, topics, users, workers
+from app.cli import accounts, acls, keys, log, models, projections, service, topics, users, workers
 
 app = typer.Typer(
     help="A fine-tuning service for a team's own machines. `up` runs all of it here, `run` single roles.",
@@ -22,6 +22,7 @@ for name, group in (
     ("accounts", accounts.app),
     ("projections", projections.app),
     ("log", log.app),
+    ("models", models.app),
     ("workers", workers.app),
 ):
     app.add_typer(group, name=name)

@@ -25,7 +25,8 @@ def up(
     """
     import asyncpg
 
-    from app.catalogue.packaged import ModelError
+    from app.catalogue.catalogue import CatalogueError
+    from app.catalogue.files import ModelError
     from app.embedded.errors import EmbeddedError
     from app.log.port import LogError
     from app.up import NotReady, ServerDied
@@ -44,7 +45,7 @@ def up(
 
     try:
         asyncio.run(run_up(settings, progress, ready))
-    except (EmbeddedError, NotReady, ServerDied, ModelError, LogError) as error:
+    except (EmbeddedError, NotReady, ServerDied, CatalogueError, ModelError, LogError) as error:
         fail(str(error))
     except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as error:
         fail(f"the database cannot be used: {error}")

@@ -19,6 +19,9 @@ from app.datasets.tokenise import TemplateError
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
+# A base model can be tuned on plain texts all the same.
+NO_TEMPLATE = "{{ raise_exception('there is none, and the model takes plain texts alone') }}"
+
 
 class TokenizerError(Exception):
     """A model's tokenizer or chat template cannot be used; the sentence says why."""
@@ -32,8 +35,7 @@ class ModelTokenizer:
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-            template = _template(folder, config)
-            self._template = _environment().from_string(template)
+            self._template = _environment().from_string(_template(folder, config) or NO_TEMPLATE)
         except jinja2.TemplateError as error:
             raise TokenizerError(f"the chat template of {folder.name} cannot be used: {error}") from error
         except Exception as error:  # what tokenizers raises has no type of its own
@@ -98,17 +100,15 @@ class ModelTokenizer:
             raise TemplateError(f"the model's chat template refuses the conversation: {error}") from error
 
 
-def _template(folder: Path, config: dict[str, Any]) -> str:
-    """The model's chat template, a file of its own or a field of the tokenizer's configuration."""
+def _template(folder: Path, config: dict[str, Any]) -> str | None:
+    """The model's chat template, a file of its own or a field of the tokenizer's configuration; or none."""
     own = folder / "chat_template.jinja"
     if own.is_file():
         return own.read_text(encoding="utf-8")
     told = config.get("chat_template")
     if isinstance(told, list):  # several by name; the one that is meant when none is named
         told = {one["name"]: one["template"] for one in told}.get("default")
-    if not isinstance(told, str):
-        raise TokenizerError(f"{folder.name} has no chat template")
-    return told
+    return told if isinstance(told, str) else None
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -12,16 +12,24 @@ from app.domain.decider import Accepted, Context, Decider, Recorded, Rejection, 
 
 
 class RegisterModel(Struct, frozen=True):
-    """A base model is to be had: `revision` names its exact weights, `context_length` is in tokens."""
+    """A base model is to be had: `revision` names its exact weights, `context_length` is in tokens.
+
+    `template` is the family of its chat template.
+    """
 
     revision: str
     context_length: int
     parameters: int
     license: str
+    template: str = ""
 
 
 class ArchiveModel(Struct, frozen=True):
     """No new tuning may start from this model."""
+
+
+class RestoreModel(Struct, frozen=True):
+    """New tunings may start from this model again."""
 
 
 class DeleteModel(Struct, frozen=True):
@@ -37,6 +45,7 @@ class Registered(Struct, frozen=True):
     context_length: int
     parameters: int
     license: str
+    template: str = ""
 
 
 class Archived(Struct, frozen=True):
@@ -60,6 +69,7 @@ class BaseModel(Struct, frozen=True):
     created_at: datetime
     archived: bool = False
     account_id: str | None = None
+    template: str = ""
 
 
 def decide(model: BaseModel | None, command: Any, context: Context) -> Accepted | Rejection:
@@ -77,13 +87,19 @@ def decide(model: BaseModel | None, command: Any, context: Context) -> Accepted 
         case None, _:
             return not_found("model", context)
         case BaseModel(), RegisterModel():
-            known = RegisterModel(model.revision, model.context_length, model.parameters, model.license)
-            if known == command and not model.archived:
-                return Accepted()
-            return Accepted((Registered(**msgspec.structs.asdict(command)),))
+            registered = Registered(**msgspec.structs.asdict(command))
+            # Workers register what they have whenever they start: that alone brings nothing back.
+            known = model.revision == command.revision if model.archived else _registered(model) == registered
+            return Accepted() if known else Accepted((registered,))
+        case BaseModel(archived=archived), RestoreModel():
+            return Accepted((_registered(model),)) if archived else Accepted()
         case BaseModel(archived=archived), ArchiveModel():
             return Accepted() if archived else Accepted((Archived(),))
     raise TypeError(f"not a command of models: {command!r}")
+
+
+def _registered(model: BaseModel) -> Registered:
+    return Registered(**{name: getattr(model, name) for name in Registered.__struct_fields__})
 
 
 def evolve(model: BaseModel | None, event: Any, recorded: Recorded) -> BaseModel:
@@ -104,7 +120,7 @@ MODELS = Decider(
     stream="models",
     noun="model",
     state=BaseModel,
-    commands=wire_types("model", RegisterModel, ArchiveModel, DeleteModel),
+    commands=wire_types("model", RegisterModel, ArchiveModel, RestoreModel, DeleteModel),
     events=wire_types("model", Registered, Archived, Deleted),
     decide=decide,
     evolve=evolve,

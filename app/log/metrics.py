@@ -36,10 +36,11 @@ class Step(Struct, frozen=True):
 
 
 class Phase(Struct, frozen=True):
-    """What an attempt is at: `loading`, `training`, `evaluating`, `saving`, `verifying`."""
+    """What an attempt is at: `loading`, `training`, `evaluating`, `saving`, `verifying`; details in words."""
 
     attempt: int
     phase: str
+    detail: str = ""
 
 
 def metric_record(tuning_id: str, metric: Step | Phase, *, worker: str) -> Record:

@@ -37,11 +37,12 @@ async def apply_metrics(connection: Any, records: Iterable[Received]) -> list[st
                 encoded = msgspec.json.encode(metric).decode()
                 steps[tuning_id, metric.step] = (tuning_id, metric.step, metric.attempt, record.at, encoded)
                 # A step is what training is made of, whatever phase was told last.
-                progress[tuning_id] = (tuning_id, metric.attempt, "training", encoded, record.at)
+                progress[tuning_id] = (tuning_id, metric.attempt, "training", "", encoded, record.at)
             case Phase():
                 same = before is not None and before[1] == metric.attempt
-                last = before[3] if before and same else None
-                progress[tuning_id] = (tuning_id, metric.attempt, metric.phase, last, record.at)
+                last = before[4] if before and same else None
+                told = (metric.phase, metric.detail)
+                progress[tuning_id] = (tuning_id, metric.attempt, *told, last, record.at)
     for query, rows in (("add_steps", steps.values()), ("progress", progress.values())):
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]

@@ -13,7 +13,7 @@ from app.domain.tunings import Attempt, LossReason
 from app.log.workers import Heartbeat, Occupant
 from app.scheduler.planner import FreeSlot
 
-Progress = tuple[str, int, str, int]
+Progress = tuple[str, int, str, int, str]
 
 
 class Heard(Struct):
@@ -103,4 +103,4 @@ class Fleet:
 
 
 def _progress(occupant: Occupant) -> Progress:
-    return occupant.tuning_id, occupant.attempt, occupant.phase, occupant.step
+    return occupant.tuning_id, occupant.attempt, occupant.phase, occupant.step, occupant.detail

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
+from app.catalogue.files import ModelError
 from app.domain.ids import derive_id
 from app.domain.tunings import (
     EpochResult,
@@ -43,6 +44,7 @@ from app.trainer_worker.training.plan import CHECKPOINT_SECONDS, Plan, Rest, Tra
 logger = structlog.get_logger("trainer_worker")
 
 Tell = Callable[[str, int, float | None], None]
+AtHand = Callable[[], Awaitable[Path]]
 
 # In an attempt's folder.
 TRAINING, VALIDATION, WARM_START = "training.jsonl", "validation.jsonl", "warm_start"
@@ -77,7 +79,7 @@ class Resting:
 async def run_attempt(
     order: RunAttempt,
     child: Child,
-    model_dir: Path,
+    at_hand: AtHand,
     folder: Path,
     store: Store,
     reports: Reports,
@@ -86,6 +88,8 @@ async def run_attempt(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
     """Carry an order out on a warm child, work files in `folder`; `tell` hears phase, step and seconds left.
+
+    `at_hand` gives the folder of the model, however long that takes.
 
     Always ends with a report, unless it is cancelled.
     """
@@ -100,11 +104,12 @@ async def run_attempt(
         try:
             await patiently(lambda: _fetch(tuning, folder, store))
             await patiently(lambda: fetch_newest(tuning, folder / RESUME, store))
-        except UnusableFile as error:
+            model_dir = await at_hand()
+        except (UnusableFile, ModelError) as error:
             await reports.report(
                 tuning.id, attempt, "started", ReportStarted(attempt.number, attempt.session)
             )
-            await conversation.fail(Failure("file_unusable", "platform", str(error), error.param))
+            await conversation.fail(failure_of(error))
             return True
         await child.send(Train(plan_of(order, model_dir, folder, child, checkpoint_seconds)))
         return await conversation.follow()
@@ -155,6 +160,13 @@ async def _save_what_is_left(uploads: Uploads, folder: Path, log: Any) -> None:
             await uploads.settled()
     except TimeoutError:
         log.warning("last_checkpoint_not_stored", seconds=LEFT_WITHIN)
+
+
+def failure_of(error: UnusableFile | ModelError) -> Failure:
+    """What a tuning fails with that cannot be begun."""
+    if isinstance(error, ModelError):
+        return Failure(error.code, "platform", str(error), "model", error.retryable)
+    return Failure("file_unusable", "platform", str(error), error.param)
 
 
 class _Conversation:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import structlog
+from msgspec.structs import replace
 
 from app.domain.tunings import LossReason, ReportLost, RunAttempt
-from app.log.workers import Device, Occupant, Slot
+from app.log.workers import Occupant, Slot
 from app.storage.store import Store
 from app.trainer_worker.attempt import Resting, run_attempt
 from app.trainer_worker.attempt_log import leave_log
 from app.trainer_worker.child import Child, ChildDied
+from app.trainer_worker.devices import Place, device_of
+from app.trainer_worker.models import Obtain, at_hand
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training.frames import FrameError
 from app.trainer_worker.training.plan import CHECKPOINT_SECONDS
@@ -32,14 +36,17 @@ class WarmSlot:
         self,
         index: int,
         folder: Path,
-        model_dir: Callable[[str], Path],
+        obtain: Obtain,
         store: Store,
         reports: Reports,
         on_change: Callable[[], None],
+        place: Place,
+        environment: Mapping[str, str],
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
-        self._index, self._folder, self._model_dir = index, folder, model_dir
+        self._index, self._folder, self._obtain = index, folder, obtain
         self._store, self._reports, self._on_change = store, reports, on_change
+        self._place, self._environment = place, environment
         self._child: Child | None = None
         self._orders: asyncio.Queue[RunAttempt] = asyncio.Queue()
         self._running: asyncio.Task[None] | None = None
@@ -54,13 +61,13 @@ class WarmSlot:
         if self._child is None or self._child.ready is None:
             return None
         ready = self._child.ready
-        return Slot(self._index, Device(ready.device, ready.name, ready.memory), self._occupant)
+        return Slot(self._index, device_of(ready, self._place), self._occupant)
 
     async def keep_warm(self) -> None:
         """Keep a warm child at rest and carry out what is ordered, for ever; replace a child that dies."""
         while True:
             self._folder.mkdir(parents=True, exist_ok=True)
-            child = await Child.start(self._folder / "child.log")
+            child = await Child.start(self._folder / "child.log", self._environment)
             try:
                 await child.until_ready()
                 self._child = child
@@ -103,11 +110,10 @@ class WarmSlot:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         try:
-            model_dir = await asyncio.to_thread(self._model_dir, order.tuning.model.id)
             await run_attempt(
                 order,
                 child,
-                model_dir,
+                partial(at_hand, order, self._obtain, self._reports, self._detail),
                 work,
                 self._store,
                 self._reports,
@@ -131,6 +137,10 @@ class WarmSlot:
     def _progress(self, phase: str, step: int, seconds_left: float | None) -> None:
         if (here := self._occupant) is not None:
             self._occupant = Occupant(here.tuning_id, here.attempt, phase, step, seconds_left)
+
+    def _detail(self, detail: str) -> None:
+        if (here := self._occupant) is not None:
+            self._occupant = replace(here, detail=detail)
 
     async def take(self, order: RunAttempt) -> None:
         """Take an order; one for a slot that is not free is declined."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,6 @@ import msgspec
 import structlog
 
 from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
 from app.domain.ids import derive_id
 from app.domain.models import MODELS, RegisterModel
 from app.domain.tunings import HandBackAttempt, Order, PauseAttempt, RunAttempt, StopAttempt
@@ -24,8 +24,11 @@ from app.log.port import Log, LogError, Reader, Start, all_partitions
 from app.log.workers import Heartbeat, heartbeat_record
 from app.settings import Settings
 from app.storage.store import Store
+from app.trainer_worker.devices import inventory, places
+from app.trainer_worker.models import obtaining
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.slot import WarmSlot
+from app.trainer_worker.surroundings import surroundings, trackers_of
 
 BEAT_SECONDS = 2.0
 PAUSE_AFTER_ERROR = 1.0
@@ -46,17 +49,23 @@ async def serve(
     reports = Reports(log, worker)
     shutil.rmtree(folder, ignore_errors=True)  # what a killed worker left
     changed = asyncio.Event()
+    trackers, visible = trackers_of(settings), os.environ.get("CUDA_VISIBLE_DEVICES")
+    tracking = (settings.tracking_dir or settings.data_dir / "tracking").resolve()
     slots = [
         WarmSlot(
             index,
             folder / f"slot-{index}",
-            _model_dir(settings.cache_dir),
+            obtaining(settings),
             store,
             reports,
             changed.set,
+            place,
+            surroundings(os.environ, place.visible, trackers, tracking),
             settings.checkpoint_seconds,
         )
-        for index in range(settings.slots)
+        for index, place in enumerate(
+            places(await inventory(), visible, slots=settings.slots, per_device=settings.slots_per_device)
+        )
     ]
     # From the end as of now, and before the first heartbeat: nothing ordered of this session can be missed.
     reader = await _order_reader(log)
@@ -84,17 +93,12 @@ async def serve(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _model_dir(cache: Path) -> Any:
-    def folder_of(model: str) -> Path:
-        return ensure_model(cache, CATALOGUE[model], lambda text: logger.info("model_prepared", step=text))
-
-    return folder_of
-
-
 async def _register_models(reports: Reports, worker: str) -> None:
     """Offer what the catalogue has; what is known already changes nothing."""
     for entry in CATALOGUE.values():
-        body = RegisterModel(entry.revision, entry.context_length, entry.parameters, entry.license)
+        body = RegisterModel(
+            entry.revision, entry.context_length, entry.parameters, entry.license, entry.template
+        )
         await reports.until_taken(
             command_record(
                 MODELS,

@@ -22,8 +22,8 @@ import torch
 from msgspec import Struct
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from app.catalogue.at_hand import ensure_model
 from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.settings import Settings
 from app.trainer_worker.training.plan import Plan

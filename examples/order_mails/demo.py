@@ -193,8 +193,8 @@ def stop(server: subprocess.Popen[str]) -> None:
 
 def scored(adapter: Path) -> list[Answer]:
     """Both models' answers, by a process of its own that knows stock transformers and peft only."""
+    from app.catalogue.at_hand import model_folder
     from app.catalogue.catalogue import CATALOGUE
-    from app.catalogue.packaged import model_folder
     from app.settings import Settings
 
     model = model_folder(Settings.from_env(os.environ).cache_dir, CATALOGUE[MODEL])

@@ -38,7 +38,7 @@ def script(server: ScriptedServer, example: Any, end: dict[str, Any]) -> None:
     server.on(
         GET,
         Answer(example.job()),
-        Answer(example.job(status="running", phase="loading", attempt=1)),
+        Answer(example.job(status="running", phase="loading", phase_detail="half fetched", attempt=1)),
         Answer(example.job(**training)),
         Answer(example.job(finished_at=CREATED + 125, **{**training, "phase": None, **end})),
     )
@@ -70,7 +70,7 @@ def test_away_from_a_terminal_each_change_is_a_line(
     lines = printed(to).splitlines()
     assert len(lines) == 4
     assert "pending · queued · position 1" in lines[0]
-    assert "running · loading" in lines[1]
+    assert "running · loading · half fetched" in lines[1]
     assert "running · training" in lines[2]
     for figure in (
         "40%",

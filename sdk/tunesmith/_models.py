@@ -252,6 +252,9 @@ class Model(Resource):
     parameters: int | None
     license: str | None
     revision: str | None
+    template: str | None
+    memory: dict[str, int] | None
+    archived: bool | None
     base_model: str | None
     tuning: str | None
 
@@ -267,6 +270,7 @@ class Health(Resource):
     storage: str | None
     gpu: str | None
     devices: list[str] | None
+    device_details: list[dict[str, Any]] | None
 
     _shown = ("api", "database", "kafka", "storage", "gpu")
 

@@ -51,6 +51,11 @@ class TuningFields:
         return self._data.get("phase")
 
     @property
+    def phase_detail(self) -> str | None:
+        """How far the phase is, in words, as of a base model that is fetched; else None."""
+        return self._data.get("phase_detail")
+
+    @property
     def model(self) -> str:
         """Id of the base model."""
         return str(self._data["model"])

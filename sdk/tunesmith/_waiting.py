@@ -101,5 +101,5 @@ class Curve:
 
 def changed(before: dict[str, Any] | None, after: dict[str, Any]) -> bool:
     """Whether anything that a watcher would show has changed."""
-    shown = ("status", "phase", "metrics", "queue", "attempt", "error", "version")
+    shown = ("status", "phase", "phase_detail", "metrics", "queue", "attempt", "error", "version")
     return before is None or any(before.get(name) != after.get(name) for name in shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from litestar import delete, get
+from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
 from app.api.decisions import decided
@@ -11,7 +11,7 @@ from app.api.errors import ApiError, missing
 from app.api.schemas.models import ModelList, ModelObject, base_model_view, tuned_model_view
 from app.api.schemas.pages import Deleted
 from app.api.session import Authenticated, Session
-from app.domain.models import MODELS, BaseModel, DeleteModel
+from app.domain.models import MODELS, ArchiveModel, BaseModel, DeleteModel, RestoreModel
 
 
 @get("/v1/models", operation_id="listModels", scope="read")
@@ -56,4 +56,29 @@ async def remove(session: Authenticated, id: FromPath[str]) -> Deleted:
     return Deleted(id, "model")
 
 
-ROUTES = [list_models, retrieve, remove]
+@post(
+    "/v1/models.archive/{id:str}", status_code=200, operation_id="archiveModel", scope="admin", answers=(202,)
+)
+async def archive(session: Authenticated, id: FromPath[str]) -> Response[ModelObject]:
+    """Let no new tuning begin with a base model; those that are there already go on."""
+    return await _changed(session, id, ArchiveModel())
+
+
+@post(
+    "/v1/models.restore/{id:str}", status_code=200, operation_id="restoreModel", scope="admin", answers=(202,)
+)
+async def restore(session: Authenticated, id: FromPath[str]) -> Response[ModelObject]:
+    """Let new tunings begin with an archived base model again."""
+    return await _changed(session, id, RestoreModel())
+
+
+async def _changed(session: Session, id: str, command: ArchiveModel | RestoreModel) -> Response[ModelObject]:
+    states = await session.service.known.states([id])
+    if not isinstance(model := states.get(id), BaseModel) or model.account_id is not None:
+        raise missing("model", id)
+    reply, seen = await decided(session, MODELS, id, command, certain=True)
+    view = base_model_view(msgspec.json.decode(reply.state, type=BaseModel))
+    return Response(view, status_code=200 if seen else 202)
+
+
+ROUTES = [list_models, retrieve, remove, archive, restore]

@@ -136,6 +136,9 @@ class TuningJob(Struct, frozen=True, kw_only=True):
     warm_start: Annotated[str | None, Meta(description="The tuned model that it went on from.")] = None
     preview_hash: Annotated[str | None, Meta(description="Of the preview that it is held to.")] = None
     rerun_of: Annotated[str | None, Meta(description="Id of the tuning that it repeats.")] = None
+    phase_detail: Annotated[
+        str | None, Meta(description="How far the phase is, in words, as of a model that is fetched.")
+    ] = None
 
 
 class Progress(Struct, frozen=True):
@@ -146,6 +149,7 @@ class Progress(Struct, frozen=True):
     last_step: Step | None = None
     position: int | None = None
     estimated_start: datetime | None = None
+    detail: str = ""
 
 
 NOTHING_TOLD = Progress()
@@ -158,7 +162,8 @@ def tuning_view(tuning: Tuning, version: int, told: Progress = NOTHING_TOLD) -> 
         id=tuning.id,
         model=tuning.model.id,
         status=tuning.status,
-        phase=shown_phase(tuning, told.phase, told.attempt),
+        phase=(phase := shown_phase(tuning, told.phase, told.attempt)),
+        phase_detail=told.detail or None if phase == told.phase else None,
         created_at=seconds(tuning.created_at),
         started_at=seconds(tuning.started_at),
         finished_at=seconds(tuning.finished_at),

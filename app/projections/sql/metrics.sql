@@ -6,11 +6,12 @@ ON CONFLICT (tuning_id, step) DO UPDATE SET
 WHERE tuning_steps.attempt <= excluded.attempt;
 
 -- name: progress
-INSERT INTO tuning_progress (tuning_id, attempt, phase, last_step, updated_at)
-SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::json[], $5::timestamptz[])
+INSERT INTO tuning_progress (tuning_id, attempt, phase, detail, last_step, updated_at)
+SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::json[], $6::timestamptz[])
 ON CONFLICT (tuning_id) DO UPDATE SET
     attempt = excluded.attempt,
     phase = excluded.phase,
+    detail = excluded.detail,
     last_step = CASE
         WHEN excluded.last_step IS NOT NULL THEN excluded.last_step
         WHEN tuning_progress.attempt = excluded.attempt THEN tuning_progress.last_step

@@ -135,6 +135,7 @@ CREATE TABLE tuning_progress (
     tuning_id text PRIMARY KEY,
     attempt integer NOT NULL,
     phase text NOT NULL,
+    detail text NOT NULL,
     last_step json,
     updated_at timestamptz NOT NULL
 );

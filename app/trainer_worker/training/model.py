@@ -31,6 +31,7 @@ def ready(device: str | None = None) -> Ready:
     versions = {name: version(name) for name in VERSIONS_OF}
     if device != "cpu" and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
+        versions["cuda"] = str(torch.version.cuda)
         return Ready("cuda", properties.name, properties.total_memory, versions)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Ready("cpu", _cpu_name(), memory, versions)
@@ -56,7 +57,7 @@ def compute_dtype(device: str) -> torch.dtype:
 def load_tokenizer(model_dir: str) -> Any:
     """The model's tokenizer, with a token to pad with. Raises `TrainingFault`."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise model_unreadable(error) from error
     if tokenizer.pad_token is None:
@@ -68,6 +69,7 @@ def load_base(plan: Plan) -> Any:
     """The base on the plan's device, for QLoRA in 4 bits (NF4, doubly quantised). Raises `TrainingFault`."""
     dtype = compute_dtype(plan.device)
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": plan.device}, "local_files_only": True}
+    options |= {"use_safetensors": True, "trust_remote_code": False}  # no pickles, no code of strangers
     if plan.adapter == "qlora":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,

@@ -104,6 +104,8 @@ class Progress:
         if not self.job.ended:
             if self.job.phase and self.job.phase != self.job.status:
                 words.append(self.job.phase)
+            if self.job.phase_detail:
+                words.append(self.job.phase_detail)
             if self.job.queue and self.job.queue.position:
                 words.append(f"position {self.job.queue.position}")
                 if start := self.job.queue.estimated_start:
@@ -205,7 +207,8 @@ class Lines:
         job, metrics = progress.job, progress.job.metrics if progress.job else None
         epoch = (metrics.current_epoch if metrics else None) or 0
         words = progress.headline.split(" · ")
-        headline = " · ".join(word for word in words if not word.startswith("starts in"))
+        moving = job.phase_detail if job else None
+        headline = " · ".join(word for word in words if not word.startswith("starts in") and word != moving)
         due = self._now() - self._printed_at >= SECONDS_BETWEEN_LINES
         if headline == self._headline and epoch == self._epoch and not due:
             return None

@@ -263,12 +263,13 @@ class FileDeleted(Resource):
 
 
 class ModelRegistered(Resource):
-    """A base model is to be had; `context_length` is in tokens."""
+    """A base model is to be had; `context_length` in tokens, `template` the family of its chat template."""
 
     revision: str
     context_length: int
     parameters: int
     license: str
+    template: str | None
 
 
 class ModelArchived(Resource):

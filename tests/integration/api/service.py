@@ -167,7 +167,9 @@ async def running(
             service = Running(await url, log, dsn, store, given, folder, account, key)
             await _account(log, account, key, ("read", "write"))
             entry = CATALOGUE[MODEL]
-            model = RegisterModel(entry.revision, entry.context_length, entry.parameters, entry.license)
+            model = RegisterModel(
+                entry.revision, entry.context_length, entry.parameters, entry.license, entry.template
+            )
             await send(log, MODELS.stream, MODEL, model)
             async with service.client() as client:
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from app.catalogue.at_hand import model_folder
 from app.catalogue.catalogue import Entry
-from app.catalogue.packaged import model_folder
 from app.trainer_worker.child import Child
 from app.trainer_worker.training.plan import Plan
 from tests.integration.training.forks import Forks, ended, forking

@@ -11,8 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from app.catalogue import packaged
-from app.catalogue.catalogue import CATALOGUE, Entry, Folder, Hub, Package
-from app.catalogue.packaged import ModelError, ensure_model, model_folder, read_manifest
+from app.catalogue.at_hand import ensure_model, model_folder
+from app.catalogue.catalogue import CATALOGUE, Entry, Package
+from app.catalogue.files import MANIFEST, ModelError, read_manifest
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ def conversions(carrier: Path) -> int:
 
 def left_over(cache: Path) -> list[Path]:
     """What lies beside finished folders and locks."""
-    return [path for path in (cache / "models").glob("*/*") if path.name not in ("r1", "r1.lock")]
+    ours = ("r1", "r1.lock", "r1.checked")
+    return [path for path in (cache / "models").glob("*/*") if path.name not in ours]
 
 
 def test_a_packaged_model_is_converted_once(carrier: Path, tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_those_who_ask_at_once_get_one_conversion(carrier: Path, tmp_path: Path)
 
 def test_the_manifest_names_every_file_and_a_digest_of_all(carrier: Path, tmp_path: Path) -> None:
     folder = ensure_model(tmp_path, entry_of(carrier))
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder / MANIFEST)
     assert manifest is not None
     weights = hashlib.sha256(b"weights").hexdigest()
     config = hashlib.sha256(b"{}").hexdigest()
@@ -80,7 +82,9 @@ def test_the_manifest_names_every_file_and_a_digest_of_all(carrier: Path, tmp_pa
     assert manifest.digest == hashlib.sha256(lines.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("harm", ["file gone", "file cut", "manifest gone", "manifest torn"])
+@pytest.mark.parametrize(
+    "harm", ["file gone", "file cut", "a byte changed", "manifest gone", "manifest torn"]
+)
 def test_a_folder_that_is_not_whole_is_made_again(carrier: Path, tmp_path: Path, harm: str) -> None:
     entry = entry_of(carrier)
     folder = ensure_model(tmp_path, entry)
@@ -89,12 +93,14 @@ def test_a_folder_that_is_not_whole_is_made_again(carrier: Path, tmp_path: Path,
             (folder / "config.json").unlink()
         case "file cut":
             (folder / "model.safetensors").write_text("wei")
+        case "a byte changed":
+            (folder / "model.safetensors").write_text("weightz")
         case "manifest gone":
-            (folder / packaged.MANIFEST).unlink()
+            (folder / MANIFEST).unlink()
         case "manifest torn":
-            (folder / packaged.MANIFEST).write_text('{"id": ')
+            (folder / MANIFEST).write_text('{"id": ')
     ensure_model(tmp_path, entry)
-    assert read_manifest(folder) is not None
+    assert read_manifest(folder / MANIFEST) is not None
     assert (folder / "model.safetensors").read_text() == "weights"
     assert conversions(carrier) == 2
     assert left_over(tmp_path) == []
@@ -135,18 +141,3 @@ def test_a_cache_that_cannot_be_written_is_told_in_a_sentence(carrier: Path, tmp
     cache.write_text("a file where a folder should be")
     with pytest.raises(ModelError, match="set TUNESMITH_CACHE_DIR"):
         ensure_model(cache, entry_of(carrier))
-
-
-def test_a_local_folder_is_used_as_it_is(tmp_path: Path) -> None:
-    entry = replace(CATALOGUE["smollm2-135m-instruct"], source=Folder(str(tmp_path / "mine")))
-    with pytest.raises(ModelError, match=r"there is no config\.json"):
-        ensure_model(tmp_path, entry)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "config.json").write_text("{}")
-    assert ensure_model(tmp_path, entry) == tmp_path / "mine"
-
-
-def test_a_hub_model_is_not_had_yet_and_this_is_said(tmp_path: Path) -> None:
-    entry = replace(CATALOGUE["smollm2-135m-instruct"], source=Hub("someone/model", "c0ffee"))
-    with pytest.raises(ModelError, match="someone/model, but hub models cannot be fetched yet"):
-        ensure_model(tmp_path, entry)

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.catalogue.at_hand import ensure_model
 from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
 from app.datasets.measure import Measure, Request, measure
 
 MODEL = next(iter(CATALOGUE.values()))

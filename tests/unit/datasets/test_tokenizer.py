@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from app.catalogue.at_hand import ensure_model
 from app.catalogue.catalogue import CATALOGUE
-from app.catalogue.packaged import ensure_model
 from app.datasets.tokenise import TemplateError
 from app.datasets.tokenizer import ModelTokenizer, TokenizerError
 
@@ -123,8 +123,10 @@ def test_a_folder_without_a_template_or_tokenizer_is_told(folder: Path, tmp_path
         ModelTokenizer(tmp_path)
     Tokenizer.from_file(str(folder / "tokenizer.json")).save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>"}))
-    with pytest.raises(TokenizerError, match="no chat template"):
-        ModelTokenizer(tmp_path)
+    plain = ModelTokenizer(tmp_path)
+    assert plain.encode("1 2") == ModelTokenizer(folder).encode("1 2")
+    with pytest.raises(TemplateError, match="takes plain texts alone"):
+        plain.apply_chat_template(messages(CONVERSATIONS[0]))
     (tmp_path / "chat_template.jinja").write_text("{% for %}")
     with pytest.raises(TokenizerError, match="chat template"):
         ModelTokenizer(tmp_path)

@@ -18,13 +18,14 @@ APP = Path(__file__).parents[3] / "app"
 MAKERS = {
     "api": {"ApiError": 1, "RequestFault": 2, "_exceeded": 0},
     "domain": {"Rejection": 0, "Failure": 0},
+    "catalogue": {"ModelError": 1},
     "command_handler": {"_refused": 2},
     "datasets": {"RowFault": 0, "Fault": 1, "Finding": 2},
     "reactors": {"_refused": 0, "Fault": 1},
-    "trainer_worker": {"Failed": 0, "Failure": 0},
+    "trainer_worker": {"Failed": 0, "Failure": 0, "ModelError": 1},
 }
 # Codes that are handed on, made elsewhere.
-HANDED_ON = {"first.code", "fault.code", "frame.code", "told.code", "decision.code", "code"}
+HANDED_ON = {"error.code", "first.code", "fault.code", "frame.code", "told.code", "decision.code", "code"}
 
 
 def calls(folder: str) -> Iterator[tuple[str, ast.Call, ast.expr | None, str]]:
@@ -107,6 +108,12 @@ def test_every_failure_of_a_tuning_is_explained_with_whose_fault_it_is() -> None
                 assert isinstance(blame, ast.Constant), where
                 retryable = any(word.arg == "retryable" for word in call.keywords)
                 found.setdefault(each, set()).add((str(blame.value), retryable))
+    for maker, call, code, where in (*calls("catalogue"), *calls("trainer_worker")):
+        if maker != "ModelError":
+            continue
+        retryable = any(word.arg == "retryable" for word in call.keywords)
+        for each in codes_of(code, where) if code is not None else {"model_unreadable"}:
+            found.setdefault(each, set()).add(("platform", retryable))
     assert {each.code: {(each.blame, each.retryable)} for each in table_of_codes().failure} == found
 
 

@@ -10,6 +10,7 @@ from app.domain.models import (
     DeleteModel,
     Registered,
     RegisterModel,
+    RestoreModel,
 )
 from tests.unit.domain.scenario import Scenario
 
@@ -24,17 +25,36 @@ def test_a_model_is_registered_once_per_revision() -> None:
     assert model.state.revision == "r2"
 
 
-def test_an_archived_model_comes_back_when_it_is_registered_again() -> None:
+def test_an_archived_model_stays_so_when_a_worker_registers_it_again_until_it_is_restored() -> None:
     model = Scenario(MODELS, "smollm2")
     model.then(FIRST)
+    assert model.then(RestoreModel()) == ()
     assert model.then(ArchiveModel()) == (Archived(),)
     assert model.then(ArchiveModel()) == ()
-    model.then(FIRST)
+    assert model.then(FIRST) == ()
+    assert model.state.archived
+    assert model.then(RestoreModel()) == (Registered("r1", 8192, 135, "Apache-2.0"),)
     assert not model.state.archived
 
 
+def test_an_archived_model_comes_back_at_another_revision() -> None:
+    model = Scenario(MODELS, "smollm2")
+    model.then(FIRST)
+    model.then(ArchiveModel())
+    model.then(RegisterModel("r2", 8192, 135, "Apache-2.0"))
+    assert not model.state.archived
+
+
+def test_a_model_that_says_more_of_itself_is_registered_anew() -> None:
+    model = Scenario(MODELS, "smollm2")
+    model.then(FIRST)
+    model.then(RegisterModel("r1", 8192, 135, "Apache-2.0", "chatml"))
+    assert model.state.template == "chatml"
+
+
 def test_what_is_not_there_cannot_be_archived() -> None:
-    assert Scenario(MODELS, "smollm2").refused(ArchiveModel()).code == "not_found"
+    for command in (ArchiveModel(), RestoreModel()):
+        assert Scenario(MODELS, "smollm2").refused(command).code == "not_found"
 
 
 def test_a_tuned_model_is_deleted_once_and_stays_so() -> None:

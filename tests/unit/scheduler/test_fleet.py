@@ -58,6 +58,17 @@ def test_a_step_that_stands_still_is_a_stall_however_often_the_worker_beats() ->
     assert workers.lost("job-1", ATTEMPT, STALL) == "stalled"
 
 
+def test_a_model_that_takes_long_to_fetch_is_no_stall_as_long_as_it_comes() -> None:
+    workers = fleet()
+    for second in range(0, 3 * int(STALL), 2):
+        fetching = Occupant(
+            "job-1", ATTEMPT.number, "loading", detail=f"{min(second, 2 * STALL):g} MB fetched"
+        )
+        workers.hear(heartbeat(second + 1, fetching), now=second)
+        assert workers.lost("job-1", ATTEMPT, second) is None
+    assert workers.lost("job-1", ATTEMPT, 3 * STALL) == "stalled"
+
+
 def test_another_step_or_another_phase_is_progress() -> None:
     workers = fleet()
     workers.hear(heartbeat(1, at_step(7)), now=0)
