@@ -223,10 +223,11 @@ class ReportLost(Struct, frozen=True):
 
 
 class PreemptAttempt(Struct, frozen=True):
-    """Have this attempt's devices given back: another tuning is to have them first."""
+    """Have this attempt's devices given back: another tuning is to have them first, or its worker none."""
 
     attempt: int
     session: str
+    reason: Literal["preempted", "drained"] = "preempted"
 
 
 class PauseTuning(Struct, frozen=True):
@@ -413,6 +414,8 @@ class Tuning(Struct, frozen=True):
 
     `checkpoint` is the newest, of attempt `checkpoint_attempt`. `reduction` is how it goes on after it was
     out of memory, `memory_peak` the most it held, in bytes.
+    `moved_at` is since when it has its attempt, or waits for one; None: since it was created.
+    `device_seconds` is how long those that are over held a device, `lost_for` why the last one was lost.
     """
 
     id: str
@@ -451,6 +454,9 @@ class Tuning(Struct, frozen=True):
     reduction: Reduction | None = None
     memory_peak: int = 0
     checkpoint_attempt: int = 0
+    moved_at: datetime | None = None
+    device_seconds: float = 0.0
+    lost_for: LossReason | None = None
 
     @property
     def ended(self) -> bool:
@@ -521,7 +527,7 @@ def _preempt(tuning: Tuning, command: PreemptAttempt) -> Accepted | Rejection:
         return _over(tuning, command.attempt)
     if tuning.pausing:  # it comes to rest anyway
         return Accepted()
-    order = HandBackAttempt(tuning.id, attempt.number, attempt.worker, attempt.session, "preempted")
+    order = HandBackAttempt(tuning.id, attempt.number, attempt.worker, attempt.session, command.reason)
     return Accepted((), (order,))
 
 
@@ -692,10 +698,20 @@ def tuned_model_id(tuning: Tuning) -> str:
 
 def evolve(tuning: Tuning | None, event: Any, recorded: Recorded) -> Tuning:
     """The tuning after `event`."""
-    if isinstance(event, Created):
+    if tuning is None:
         fields = {name: getattr(event, name) for name in event.__struct_fields__}
         return Tuning(id=recorded.aggregate_id, created_at=recorded.at, **fields)
-    assert tuning is not None
+    after = _evolve(tuning, event, recorded)
+    if isinstance(event, Dispatched | Resumed):
+        return replace(after, moved_at=recorded.at)
+    if tuning.attempt is None or after.attempt is not None:
+        return after
+    held = (recorded.at - tuning.moved_at).total_seconds() if tuning.moved_at is not None else 0.0
+    why = event.reason if isinstance(event, AttemptLost) else after.lost_for
+    return replace(after, moved_at=recorded.at, device_seconds=tuning.device_seconds + held, lost_for=why)
+
+
+def _evolve(tuning: Tuning, event: Any, recorded: Recorded) -> Tuning:
     match event:
         case Dispatched(attempt=attempt):
             return replace(tuning, attempt=attempt, attempts=attempt.number)

@@ -1,6 +1,8 @@
-"""Heartbeats of trainer workers, on the compacted workers topic."""
+"""Heartbeats of trainer workers and what was decided about them, on the compacted workers topic."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 import structlog
@@ -9,6 +11,8 @@ from msgspec import Struct
 from app.log import topics
 from app.log.codec import encode, headers, where
 from app.log.port import Received, Record
+
+CONTROL = "!control"  # behind the worker's name: the key of its control record
 
 logger = structlog.get_logger("log")
 
@@ -61,6 +65,19 @@ class Heartbeat(Struct, frozen=True):
     version: str = ""
 
 
+class Control(Struct, frozen=True):
+    """What the operator or the scheduler decided about a worker; it gets no work while either stands.
+
+    `drain`: what becomes of the attempts on it, which are handed back or may finish; until the operator takes
+    it back. `set_aside` is why attempts failed alike there, and stands for one `session` of the worker.
+    """
+
+    worker: str
+    drain: Literal["hand_back", "finish"] | None = None
+    set_aside: str | None = None
+    session: str | None = None
+
+
 def heartbeat_record(heartbeat: Heartbeat) -> Record:
     """A heartbeat, ready to be sent."""
     attributes = headers(
@@ -74,10 +91,34 @@ def heartbeat_record(heartbeat: Heartbeat) -> Record:
 
 def read_heartbeat(received: Received) -> Heartbeat | None:
     """The heartbeat in a record; None for what is none: tombstones, control records, what cannot be read."""
-    if received.value is None or (received.key or "").endswith("!control"):
+    if received.value is None or (received.key or "").endswith(CONTROL):
         return None
     try:
         return msgspec.json.decode(received.value, type=Heartbeat)
     except msgspec.DecodeError as error:
         logger.warning("heartbeat_unreadable", error=f"{where(received)}: {error}")
+        return None
+
+
+def control_record(control: Control) -> Record:
+    """A control record, ready to be sent; without a value when nothing is decided any more."""
+    key = control.worker + CONTROL
+    attributes = headers(
+        id=key, type="tunesmith.worker.control.v1", source="/tunesmith/workers", subject=control.worker
+    )
+    stands = control.drain is not None or control.set_aside is not None
+    return Record(topics.WORKERS, key, encode(control) if stands else None, attributes)
+
+
+def read_control(received: Received) -> Control | None:
+    """What a control record says now; None for what is none, or cannot be read."""
+    key = received.key or ""
+    if not key.endswith(CONTROL):
+        return None
+    if received.value is None:
+        return Control(key.removesuffix(CONTROL))
+    try:
+        return msgspec.json.decode(received.value, type=Control)
+    except msgspec.DecodeError as error:
+        logger.warning("control_unreadable", error=f"{where(received)}: {error}")
         return None

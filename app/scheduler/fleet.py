@@ -6,12 +6,15 @@ A lease is measured on this process's own clock since a heartbeat last changed, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.domain.tunings import Attempt, LossReason
-from app.log.workers import Heartbeat, Occupant
-from app.scheduler.planner import FreeSlot
+from app.log.workers import Control, Heartbeat, Occupant
+
+RENEWED_AFTER = timedelta(days=1)  # control records are deleted after a week, as heartbeats are
 
 Progress = tuple[str, int, str, int, str]
 
@@ -31,8 +34,9 @@ class LivingSlot(Struct, frozen=True):
     session: str
     index: int
     memory: int
-    occupied_by: str | None
-    seconds_left: float | None
+    occupied_by: str | None = None
+    seconds_left: float | None = None
+    saving: bool = False
 
 
 class Fleet:
@@ -42,6 +46,7 @@ class Fleet:
         self._lease, self._stall = lease, stall
         self._heard: dict[str, Heard] = {}
         self._missing_since: dict[tuple[str, int], float] = {}
+        self._controls: dict[str, tuple[Control, datetime]] = {}
 
     def hear(self, heartbeat: Heartbeat, now: float) -> None:
         """Take in a heartbeat."""
@@ -53,26 +58,64 @@ class Fleet:
         since = {progress: known.get(progress, now) for progress in map(_progress, occupants)}
         self._heard[heartbeat.worker] = Heard(heartbeat, now, since)
 
-    def free_slots(self, taken: set[tuple[str, str, int]], now: float) -> list[FreeSlot]:
-        """Free slots of living workers, but for `taken`: (worker, session, slot) given away already."""
-        return [
-            FreeSlot(slot.worker, slot.session, slot.index, slot.memory)
-            for slot in self.living_slots(now)
-            if slot.occupied_by is None and (slot.worker, slot.session, slot.index) not in taken
-        ]
+    def control(self, control: Control, at: datetime) -> None:
+        """Take in what was decided about a worker."""
+        self._controls[control.worker] = control, at
+
+    def drained(self) -> list[str]:
+        """The workers that are to hand back what they have."""
+        return [worker for worker, (control, _) in self._controls.items() if control.drain == "hand_back"]
+
+    def set_aside(self, attempt: Attempt, why: str) -> Control:
+        """What is to be recorded so that this attempt's worker is set aside, in this session of it."""
+        before, _ = self._controls.get(attempt.worker, (Control(attempt.worker), None))
+        return replace(before, set_aside=why, session=attempt.session)
+
+    def corrections(self, now: datetime) -> list[Control]:
+        """Control records to be written: what holds no more as the session is new, or stands for long."""
+        found = []
+        for worker, (control, at) in self._controls.items():
+            if control.set_aside is not None and not self._same_session(worker, control):
+                found.append(replace(control, set_aside=None, session=None))
+            elif (control.drain or control.set_aside) and now - at > RENEWED_AFTER:
+                found.append(control)
+        return found
+
+    def _same_session(self, worker: str, control: Control) -> bool:
+        heard = self._heard.get(worker)
+        return heard is None or heard.heartbeat.session == control.session
+
+    def _takes_work(self, heard: Heard, now: float) -> bool:
+        beat = heard.heartbeat
+        if now - heard.at >= self._lease or beat.draining:
+            return False
+        control, _ = self._controls.get(beat.worker, (None, None))
+        return control is None or (
+            control.drain is None and (control.set_aside is None or control.session != beat.session)
+        )
 
     def living_slots(self, now: float) -> Iterator[LivingSlot]:
-        """Every slot of a living worker, but for one that drains."""
+        """Every slot of a living worker that takes work."""
         for heard in self._heard.values():
-            beat = heard.heartbeat
-            if now - heard.at >= self._lease or beat.draining:
+            if not self._takes_work(heard, now):
                 continue
+            beat = heard.heartbeat
             for slot in beat.slots:
                 there, left = slot.occupant, None
-                if there is not None and there.seconds_left is not None:
+                if there is None:
+                    yield LivingSlot(beat.worker, beat.session, slot.index, slot.device.memory)
+                    continue
+                if there.seconds_left is not None:
                     left = max(0.0, there.seconds_left - (now - heard.since[_progress(there)]))
-                by = there.tuning_id if there else None
-                yield LivingSlot(beat.worker, beat.session, slot.index, slot.device.memory, by, left)
+                yield LivingSlot(
+                    beat.worker,
+                    beat.session,
+                    slot.index,
+                    slot.device.memory,
+                    there.tuning_id,
+                    left,
+                    there.phase == "saving",
+                )
 
     def lost(self, tuning_id: str, attempt: Attempt, now: float) -> LossReason | None:
         """Why this attempt is lost; None as long as it is not."""

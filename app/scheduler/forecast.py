@@ -2,93 +2,126 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
+from itertools import count
 from math import ceil
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from app.scheduler.planner import FREE, FreeSlot, Quota, Waiting, turn
+from app.scheduler.queueing import (
+    RULES,
+    SOON,
+    FreeSlot,
+    Rules,
+    Running,
+    Standing,
+    Waiting,
+    spared_until,
+)
+from app.scheduler.turns import Turns
 
 TOLD_TO = 5  # seconds, up
 STANDS_WITHIN = timedelta(seconds=15)  # what was told is not told anew for less, nor for a tenth of the wait
-
-
-class BusySlot(Struct, frozen=True):
-    """A slot with a tuning on it; `until` is when it is likely free, None where nothing tells."""
-
-    memory: int
-    account_id: str
-    until: datetime | None
+GIVEN_BACK_WITHIN = timedelta(seconds=10)  # a step and a checkpoint
+NEXT_PLAN = timedelta(seconds=1)  # which sees what this one started
 
 
 def forecast(
-    waiting: Iterable[Waiting],
+    waiting: Sequence[Waiting],
     free: Sequence[FreeSlot],
-    busy: Iterable[BusySlot],
+    running: Iterable[Running],
     now: datetime,
-    quotas: Mapping[str, Quota],
+    standings: Mapping[str, Standing],
     seconds: Mapping[str, float],
+    rules: Rules = RULES,
 ) -> dict[str, datetime]:
     """The likely start of each of the waiting; one that is left out waits for what nothing is known of.
 
-    `seconds` is how long a tuning will likely hold its slot. Who starts is decided as `plan` does.
+    `seconds` is how long a tuning will likely hold its slot. Who starts is decided as `plan` does; who is
+    preempted waits again for as long as it has left.
     """
-    rooms = {id: quota.room for id, quota in quotas.items() if quota.room is not None}
-    # Those alike wait for the same: of each such line only the first is looked at.
-    lines: dict[tuple[str, int, datetime | None], deque[tuple[int, Waiting]]] = {}
-    for place, one in enumerate(sorted(waiting, key=turn)):
-        if one.started or not quotas.get(one.account_id, FREE).suspended:
-            later = one.not_before if one.not_before is not None and one.not_before > now else None
-            lines.setdefault((one.account_id, one.memory, later), deque()).append((place, one))
-    memories = sorted(slot.memory for slot in free)
-    ends = [(slot.until, slot.memory, slot.account_id) for slot in busy if slot.until is not None]
+    held = dict(enumerate(running))
+    numbers = count(len(held))
+    if not _may_preempt(waiting, held.values(), rules):
+        rules = replace(rules, margin=0)
+    sizes = [slot.memory for slot in free] + [one.memory for one in held.values()]
+    turns = Turns(waiting, standings, sizes, now, rules)
+    for slot in free:
+        turns.free(slot)
+    ends = [(one.until, number) for number, one in held.items() if one.until is not None]
     heapify(ends)
+    later = {one.not_before for one in waiting if one.not_before is not None and one.not_before > now}
+    ripe = sorted(later)
+    left = dict(seconds)
     starts: dict[str, datetime] = {}
-    at = now
-    while lines:
-        while (line := _next(lines, memories, rooms, at)) is not None:
-            _, one = lines[line].popleft()
-            if not lines[line]:
-                del lines[line]
-            memory = memories.pop(bisect_left(memories, one.memory))
-            if one.account_id in rooms:
-                rooms[one.account_id] -= 1
-            starts[one.tuning_id] = at
-            if (takes := seconds.get(one.tuning_id)) is not None:
-                heappush(ends, (at + timedelta(seconds=takes), memory, one.account_id))
-        ripe = [later for _, _, later in lines if later is not None and later > at]
-        if not lines or not (ends or ripe):
+    asked, at = {one.tuning_id for one in waiting}, now
+    while turns.left:
+        before = list(held.values())
+        started = turns.start(at)
+        for one, slot, _ in started:
+            if one.tuning_id in asked:  # one that gave its slot back has started long since
+                starts.setdefault(one.tuning_id, at)
+            takes = left.get(one.tuning_id)
+            number, until = next(numbers), None
+            if takes is not None:
+                until = at + timedelta(seconds=takes)
+                heappush(ends, (until, number))
+            held[number] = begun(one, slot.memory, at, until)
+        for number, taken in _with_numbers(turns.preempt(before, at), held):
+            held[number] = replace(taken, leaving=True, returns=True, until=at + GIVEN_BACK_WITHIN)
+            heappush(ends, (at + GIVEN_BACK_WITHIN, number))
+            if taken.tuning is not None and taken.until is not None:
+                left[taken.tuning.tuning_id] = (taken.until - at).total_seconds()
+        moments = [moment for moment, _ in ends[:1]] + ripe[bisect_right(ripe, at) :][:1]
+        if rules.margin:
+            moments += _changes(list(held.values()), at) + ([at + NEXT_PLAN] if started else [])
+        if not moments:
             break
-        if ends and (not ripe or ends[0][0] <= min(ripe)):
-            until, memory, account_id = heappop(ends)
-            at = max(at, until)
-            insort(memories, memory)
-            if account_id in rooms:
-                rooms[account_id] += 1
-        else:
-            at = min(ripe)
+        at = max(at, min(moments))
+        turns.advance(at)
+        while ends and ends[0][0] <= at:
+            until, number = heappop(ends)
+            if number in held and held[number].until == until:  # else it gave its slot back before
+                _leave(turns, held.pop(number), at)
     return starts
 
 
-def _next(
-    lines: Mapping[tuple[str, int, datetime | None], deque[tuple[int, Waiting]]],
-    memories: list[int],
-    rooms: Mapping[str, int],
-    at: datetime,
-) -> tuple[str, int, datetime | None] | None:
-    """The line whose first starts now; None when nobody can."""
-    if not memories:
-        return None
-    able = [
-        (line[0][0], key)
-        for key, line in lines.items()
-        if key[1] <= memories[-1] and rooms.get(key[0], 1) > 0 and (key[2] is None or key[2] <= at)
-    ]
-    return min(able)[1] if able else None
+def _leave(turns: Turns, gone: Running, at: datetime) -> None:
+    """A slot becomes free; who gave it back waits again."""
+    turns.free(FreeSlot("", "", 0, gone.memory))
+    if gone.tuning is not None:
+        turns.leave(gone.tuning.account_id)
+        if gone.returns:
+            turns.come_back(replace(gone.tuning, since=at))
+
+
+def _with_numbers(found: list[Running], held: Mapping[int, Running]) -> list[tuple[int, Running]]:
+    """Those found, by their numbers."""
+    wanted = set(map(id, found))
+    return [(number, one) for number, one in held.items() if id(one) in wanted] if found else []
+
+
+def _changes(held: Sequence[Running], at: datetime) -> list[datetime]:
+    """When who may be preempted changes."""
+    spared = [one.spared_until for one in held if one.spared_until is not None]
+    soon = [one.until - SOON for one in held if one.until is not None and not one.leaving]
+    return [moment for moment in spared + soon if moment > at]
+
+
+def _may_preempt(waiting: Sequence[Waiting], running: Iterable[Running], rules: Rules) -> bool:
+    """Whether anybody is of so much higher a priority than anybody else."""
+    priorities = [one.priority for one in waiting]
+    there = priorities + [one.tuning.priority for one in running if one.tuning is not None]
+    return bool(priorities) and max(priorities) - min(there) >= rules.margin > 0
+
+
+def begun(one: Waiting, memory: int, at: datetime, until: datetime | None) -> Running:
+    """A tuning that has just got a slot."""
+    after = replace(one, attempt=one.attempt + 1, not_before=None, started=True, since=None)
+    return Running(memory, at, after, until, spared_until=spared_until(one.attempt, at))
 
 
 def as_told(told: datetime | None, found: datetime | None, now: datetime) -> datetime | None:

@@ -1,4 +1,29 @@
-"""The plan: waiting tunings onto free slots. Pure: what comes in decides what comes out."""
+"""The plan: waiting tunings onto free slots. Pure: what comes in decides what comes out.
+
+Whose turn it is, again and again until nobody can start any more:
+
+1. Whoever is **due**: of each account the one that has waited longest, once it has been that for `patience`;
+   those due for longest first, whatever their priority.
+2. Then higher priority first.
+3. Within one priority the account that used the least: its device-seconds, decayed, and `RESERVED` for each
+   attempt it has now. Within an account, order of arrival.
+
+Nobody is looked at whose account has no room, who waits out a delay, or whom no free slot fits; so nobody
+holds up those behind. A tuning takes the tightest slot that fits, and big devices stay free for what needs
+them.
+
+**Nobody starves.** Let a tuning be its account's longest waiting of those that fit a device there is. Once
+that was so for `patience`, no more than one tuning of each other account starts before it on a device that
+fits it: who is due for longer was its account's longest waiting before, and who follows there begins to wait
+for `patience` anew. It needs one slot and gets the next one that fits, so nothing is kept free for it. One
+with m older ones of its own account waits for each of them so first.
+
+**Preemption.** Who cannot start for want of a slot, and is of a priority higher by `margin` than a running
+tuning in whose slot it fits, has that one give its slot back: the lowest priority first, then whoever ran
+least. Not while a slot is coming that it could have, and never for the good of somebody else: those before it
+in turn who have no such right would take the slot. An attempt is spared at first, and for longer when it
+follows a lost one, so that even who is preempted again and again gets on.
+"""
 
 from __future__ import annotations
 
@@ -7,90 +32,46 @@ from datetime import datetime
 
 from msgspec import Struct
 
-
-class Waiting(Struct, frozen=True):
-    """A tuning that waits; `memory` is its estimate in bytes, `attempt` the next attempt's number.
-
-    One that has `started` waits for an attempt in place of a lost one, or to go on after a pause.
-    """
-
-    tuning_id: str
-    priority: int
-    created_at: datetime
-    memory: int
-    attempt: int
-    not_before: datetime | None = None
-    account_id: str = ""
-    started: bool = False
-
-
-class Quota(Struct, frozen=True):
-    """What an account may start now: `room` for so many attempts more, None: any number."""
-
-    room: int | None = None
-    suspended: bool = False
-
-
-FREE = Quota()
-
-
-class FreeSlot(Struct, frozen=True):
-    """A slot with nothing on it; `memory` is its device's, in bytes."""
-
-    worker: str
-    session: str
-    index: int
-    memory: int
+from app.scheduler.queueing import RULES, FreeSlot, Rules, Running, Standing, Waiting
+from app.scheduler.turns import Turns
 
 
 class Assignment(Struct, frozen=True):
-    """This tuning's next attempt goes to this slot."""
+    """This tuning's next attempt goes to this slot; `longest`: none of its account waited longer."""
 
     tuning_id: str
     attempt: int
     slot: FreeSlot
+    account_id: str = ""
+    longest: bool = False
 
 
 class Plan(Struct, frozen=True):
-    """Who starts now, and the place from 1 of everyone else who waits for nothing but a turn."""
+    """Who starts now, who gives back, and the place from 1 of all others who wait for nothing but a turn."""
 
     assignments: tuple[Assignment, ...]
     places: dict[str, int]
-
-
-def turn(one: Waiting) -> tuple[int, datetime, str]:
-    """What the waiting are sorted by."""
-    return -one.priority, one.created_at, one.tuning_id
+    preempted: tuple[Running, ...] = ()
 
 
 def plan(
     waiting: Sequence[Waiting],
     slots: Sequence[FreeSlot],
     now: datetime,
-    quotas: Mapping[str, Quota] | None = None,
+    standings: Mapping[str, Standing] | None = None,
+    running: Sequence[Running] = (),
+    rules: Rules = RULES,
 ) -> Plan:
-    """Higher priority first, then order of arrival; a tuning goes only where its estimated memory fits.
+    """What is to be done now. `running` has every slot of a living worker that is not free.
 
-    The tightest slot that fits is taken, so that big devices stay free for what needs them. A tuning that
-    fits nowhere just now, or whose account has no room, does not hold up those behind it. What a suspended
-    account has waiting waits on, without a place; what it has started goes on to its end.
+    What a suspended account has waiting waits on, without a place; what it has started goes on to its end.
     """
-    quotas = quotas or {}
-    rooms = {id: quota.room for id, quota in quotas.items() if quota.room is not None}
-    free = sorted(slots, key=lambda slot: (slot.memory, slot.worker, slot.index))
-    assignments: list[Assignment] = []
-    places: dict[str, int] = {}
-    for one in sorted(waiting, key=turn):
-        if quotas.get(one.account_id, FREE).suspended and not one.started:
-            continue
-        has_room = rooms.get(one.account_id, 1) > 0
-        ripe = bool(free) and has_room and (one.not_before is None or one.not_before <= now)
-        chosen = next((slot for slot in free if slot.memory >= one.memory), None) if ripe else None
-        if chosen is None:
-            places[one.tuning_id] = len(places) + 1
-        else:
-            free.remove(chosen)
-            if one.account_id in rooms:
-                rooms[one.account_id] -= 1
-            assignments.append(Assignment(one.tuning_id, one.attempt, chosen))
-    return Plan(tuple(assignments), places)
+    sizes = {slot.memory for slot in slots} | {one.memory for one in running}
+    turns = Turns(waiting, standings or {}, sizes, now, rules)
+    for slot in sorted(slots, key=lambda slot: (slot.worker, slot.index), reverse=True):
+        turns.free(slot)
+    assignments = tuple(
+        Assignment(one.tuning_id, one.attempt, slot, one.account_id, longest)
+        for one, slot, longest in turns.start(now)
+    )
+    return Plan(assignments, turns.places(now), tuple(turns.preempt(running, now)))

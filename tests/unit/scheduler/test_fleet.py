@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from app.domain.tunings import Attempt
-from app.log.workers import Device, Heartbeat, Occupant, Slot
-from app.scheduler.fleet import Fleet
+from app.log.workers import Control, Device, Heartbeat, Occupant, Slot
+from app.scheduler.fleet import Fleet, LivingSlot
 
 LEASE, STALL = 30.0, 600.0
 CPU = Device("cpu", "a cpu", 8 * 1024**3)
@@ -26,12 +28,11 @@ def fleet() -> Fleet:
 def test_a_slot_of_a_living_worker_is_free_until_something_is_on_it() -> None:
     workers = fleet()
     workers.hear(heartbeat(1), now=0)
-    assert [(slot.worker, slot.session, slot.index) for slot in workers.free_slots(set(), 1)] == [
-        ("w", "s1", 0)
-    ]
-    assert workers.free_slots({("w", "s1", 0)}, 1) == []
+    assert list(workers.living_slots(1)) == [LivingSlot("w", "s1", 0, CPU.memory)]
     workers.hear(heartbeat(2, at_step(1)), now=2)
-    assert workers.free_slots(set(), 3) == []
+    assert list(workers.living_slots(3)) == [LivingSlot("w", "s1", 0, CPU.memory, "job-1")]
+    workers.hear(heartbeat(3, Occupant("job-1", 1, "saving", 1, 9.0)), now=4)
+    assert list(workers.living_slots(7)) == [LivingSlot("w", "s1", 0, CPU.memory, "job-1", 6.0, saving=True)]
 
 
 def test_a_silent_worker_offers_nothing_and_loses_its_attempt_when_the_lease_is_over() -> None:
@@ -40,7 +41,7 @@ def test_a_silent_worker_offers_nothing_and_loses_its_attempt_when_the_lease_is_
     assert workers.lost("job-1", ATTEMPT, LEASE - 1) is None
     assert workers.lost("job-1", ATTEMPT, LEASE) == "worker_lost"
     workers.hear(heartbeat(2), now=100)
-    assert workers.free_slots(set(), 100 + LEASE) == []
+    assert list(workers.living_slots(100 + LEASE)) == []
 
 
 def test_the_same_heartbeat_again_renews_nothing() -> None:
@@ -111,4 +112,42 @@ def test_what_is_remembered_of_an_attempt_goes_with_it() -> None:
 def test_a_draining_worker_gets_nothing_new() -> None:
     workers = fleet()
     workers.hear(Heartbeat("w", "s1", 1, (Slot(0, CPU),), draining=True), now=0)
-    assert workers.free_slots(set(), 1) == []
+    assert list(workers.living_slots(1)) == []
+
+
+WALL = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def test_a_drained_worker_gets_nothing_new_and_hands_back_what_it_has_unless_that_may_finish() -> None:
+    workers = fleet()
+    workers.hear(heartbeat(1), now=0)
+    for drain, hand_back in (("hand_back", ["w"]), ("finish", [])):
+        workers.control(Control("w", drain), WALL)  # type: ignore[arg-type]
+        assert (list(workers.living_slots(1)), workers.drained()) == ([], hand_back)
+    workers.hear(heartbeat(1, session="s2"), now=1)
+    assert list(workers.living_slots(1)) == []  # it is the operator's to end
+    workers.control(Control("w"), WALL)
+    assert len(list(workers.living_slots(1))) == 1
+    assert workers.drained() == []
+
+
+def test_a_worker_set_aside_gets_nothing_until_its_session_is_new() -> None:
+    workers = fleet()
+    workers.hear(heartbeat(1), now=0)
+    aside = workers.set_aside(ATTEMPT, "it fails")
+    workers.control(aside, WALL)
+    assert list(workers.living_slots(1)) == []
+    assert workers.corrections(WALL) == []
+    workers.hear(heartbeat(1, session="s2"), now=2)
+    assert len(list(workers.living_slots(2))) == 1
+    assert workers.corrections(WALL) == [Control("w")]
+
+
+def test_being_set_aside_leaves_a_drain_as_it_is_and_what_stands_for_long_is_told_again() -> None:
+    workers = fleet()
+    workers.control(Control("w", "finish"), WALL)
+    both = workers.set_aside(ATTEMPT, "it fails")
+    assert both == Control("w", "finish", "it fails", "s1")
+    workers.control(both, WALL)
+    assert workers.corrections(WALL + timedelta(hours=23)) == []
+    assert workers.corrections(WALL + timedelta(hours=25)) == [both]

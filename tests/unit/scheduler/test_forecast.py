@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from app.scheduler.forecast import BusySlot, as_told, forecast
-from app.scheduler.planner import FreeSlot, Quota, Waiting, plan
+from app.scheduler.forecast import as_told, forecast
+from app.scheduler.queueing import FreeSlot, Rules, Running, Standing, Waiting, spared_until
+from tests.unit.scheduler.playing import Fleet
 from tests.unit.scheduler.test_planner import GIB, NOW, slot, tunings, waiting
 from tests.unit.scheduler.test_planner import slots as free_slots
 
@@ -17,8 +19,13 @@ def after(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def busy(until: float | None, memory: int = 8 * GIB, account: str = "") -> BusySlot:
-    return BusySlot(memory, account, None if until is None else after(until))
+def busy(
+    until: float | None, memory: int = 8 * GIB, account: str = "", priority: int = 99, attempt: int = 1
+) -> Running:
+    since = after(-850)
+    of = Waiting(f"busy-{until}-{memory}-{account}", priority, since, 1, attempt + 1, None, account, True)
+    ends = None if until is None else after(until)
+    return Running(memory, since, of, ends, spared_until=spared_until(attempt, since))
 
 
 def test_those_behind_a_running_one_start_one_after_another() -> None:
@@ -52,13 +59,15 @@ def test_nothing_is_said_of_what_waits_for_something_unknown() -> None:
 def test_an_account_without_room_waits_for_its_own_and_is_passed_meanwhile() -> None:
     there = [waiting("mine", account="a"), waiting("other", after=1, account="b")]
     running = [busy(10, account="b"), busy(70, account="a")]
-    found = forecast(there, [], running, NOW, {"a": Quota(room=0), "b": Quota(room=None)}, {"other": 500})
+    found = forecast(
+        there, [], running, NOW, {"a": Standing(room=0), "b": Standing(room=None)}, {"other": 500}
+    )
     assert found == {"other": after(10), "mine": after(70)}
 
 
 def test_a_suspended_accounts_are_not_counted_but_for_what_has_started() -> None:
     there = [waiting("held", account="a"), waiting("started", after=1, account="a", started=True)]
-    assert forecast(there, [slot(0)], [], NOW, {"a": Quota(suspended=True)}, {}) == {"started": NOW}
+    assert forecast(there, [slot(0)], [], NOW, {"a": Standing(suspended=True)}, {}) == {"started": NOW}
 
 
 def test_a_tuning_that_waits_out_its_delay_starts_after_it() -> None:
@@ -68,75 +77,106 @@ def test_a_tuning_that_waits_out_its_delay_starts_after_it() -> None:
     assert forecast(there, [slot(0)], [], NOW, {}, {"next": 60}) == {"next": NOW, "delayed": after(60)}
 
 
+def test_an_account_that_used_more_waits_longer_and_what_it_used_decays() -> None:
+    there = [waiting(f"a{n}", after=n, account="a") for n in range(2)]
+    there += [waiting(f"b{n}", after=5 + n, account="b") for n in range(3)]
+    standings = {"a": Standing(used=7200.0), "b": Standing(used=0.0, held=1)}
+    found = forecast(
+        there, [], [busy(10, account="b")], NOW, standings, dict.fromkeys("a0 a1 b0 b1 b2".split(), 3600)
+    )
+    assert sorted(found, key=lambda id: found[id]) == ["b0", "b1", "a0", "b2", "a1"]
+
+
+def test_one_whose_patience_will_be_over_goes_first_then() -> None:
+    rules = Rules(patience=timedelta(seconds=100))
+    there = [
+        waiting("old", account="a"),
+        *(waiting(f"urgent-{n}", priority=1, account="b") for n in range(4)),
+    ]
+    seconds = {f"urgent-{n}": 60.0 for n in range(4)}
+    found = forecast(there, [slot(0)], [], NOW, {}, seconds, rules)
+    assert found["old"] == after(120)
+
+
+def test_one_that_preempts_starts_when_the_slot_is_given_back_and_who_gave_it_goes_on_later() -> None:
+    there = [waiting("urgent", priority=5, account="a"), waiting("plain", after=1, account="b")]
+    low = busy(500, priority=0, account="c")
+    found = forecast(there, [], [low], NOW, {"c": Standing(held=1, used=90_000)}, {"urgent": 100, "plain": 7})
+    # The preempted one used so much that the other is before it.
+    assert found == {"urgent": after(10), "plain": after(110)}
+    calm = forecast(
+        there, [], [low], NOW, {"c": Standing(held=1)}, {"urgent": 100, "plain": 7}, Rules(margin=0)
+    )
+    assert calm == {"urgent": after(500), "plain": after(600)}
+
+
+HORIZON = 120  # seconds
 accounts = st.sampled_from("ab")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(accounts, st.none() | st.integers(1, 40)), max_size=12),
     tunings,
-    free_slots,
-    st.lists(st.tuples(st.integers(0, 10), accounts, st.integers(0, 60)), max_size=4),
-    st.dictionaries(accounts, st.integers(0, 3)),
+    free_slots.map(lambda slots: slots[:2]),
+    st.lists(
+        st.tuples(
+            st.integers(0, 10),
+            accounts,
+            st.none() | st.integers(0, 90),
+            st.integers(-3, 1),
+            st.integers(1, 2),
+        ),
+        max_size=4,
+    ),
+    st.dictionaries(
+        accounts,
+        st.builds(Standing, room=st.none() | st.integers(0, 3), used=st.floats(0, 5000)),
+    ),
+    st.builds(
+        Rules,
+        half_life=st.sampled_from([30.0, 86_400.0]),
+        patience=st.sampled_from([20, 86_400]).map(lambda seconds: timedelta(seconds=seconds)),
+        margin=st.integers(0, 2),
+    ),
 )
 def test_it_says_what_planning_at_each_moment_would_do(
     given_to: list[tuple[str, int | None]],
     drawn: list[Waiting],
     free: list[FreeSlot],
-    running: list[tuple[int, str, int]],
-    limits: dict[str, int],
+    running: list[tuple[int, str, int | None, int, int]],
+    standings: dict[str, Standing],
+    rules: Rules,
 ) -> None:
     there, seconds = [], {}
     for one, (account, takes) in zip(drawn, given_to, strict=False):
-        there.append(_of(one, account))
+        there.append(replace(one, account_id=account))
         if takes is not None:
             seconds[one.tuning_id] = float(takes)
-    held = [BusySlot(memory, account, after(until)) for memory, account, until in running]
-    quotas = {account: Quota(room) for account, room in limits.items()}
-    found = forecast(there, free, held, NOW, quotas, seconds)
-    assert found == _planned_each_second(there, free, held, limits, seconds)
-
-
-def _of(one: Waiting, account: str) -> Waiting:
-    return Waiting(
-        one.tuning_id, one.priority, one.created_at, one.memory, one.attempt, one.not_before, account
-    )
-
-
-def _planned_each_second(
-    there: list[Waiting],
-    free: list[FreeSlot],
-    held: list[BusySlot],
-    limits: dict[str, int],
-    seconds: dict[str, float],
-) -> dict[str, datetime]:
-    rooms, found = dict(limits), {}
-    slots = list(free)
-    ends = [
-        (one.until, FreeSlot("busy", "s", 100 + n, one.memory), one.account_id) for n, one in enumerate(held)
-    ]
-    for second in range(700):
-        at = after(second)
-        for end in [end for end in ends if end[0] is not None and end[0] <= at]:
-            ends.remove(end)
-            slots.append(end[1])
-            if end[2] in rooms:
-                rooms[end[2]] += 1
-        made = plan(there, slots, at, {account: Quota(room) for account, room in rooms.items()})
-        for one in made.assignments:
-            found[one.tuning_id] = at
-            slots.remove(one.slot)
-            [started] = [other for other in there if other.tuning_id == one.tuning_id]
-            there = [other for other in there if other is not started]
-            if started.account_id in rooms:
-                rooms[started.account_id] -= 1
-            if (takes := seconds.get(started.tuning_id)) is not None:
-                ends.append((at + timedelta(seconds=takes), one.slot, started.account_id))
-    return found
+    held = []
+    for number, (memory, account, until, priority, attempt) in enumerate(running):
+        there_already = busy(until, memory, account, priority, attempt)
+        assert there_already.tuning is not None
+        named = replace(there_already.tuning, tuning_id=f"running-{number}")
+        held.append(replace(there_already, tuning=named))
+        before = standings.get(account, Standing())
+        standings[account] = replace(before, held=before.held + 1)
+    found = forecast(there, free, held, NOW, standings, seconds, rules)
+    fleet = Fleet(free, rules, seconds, standings)
+    fleet.waiting = list(there)
+    fleet.held = {FreeSlot("busy", "s", 100 + n, taken.memory): taken for n, taken in enumerate(held)}
+    played: dict[str, datetime] = {}
+    for second in range(HORIZON):
+        for started in fleet.step(after(second)):
+            played.setdefault(started.tuning_id, after(second))
+    assert {id: at for id, at in found.items() if at < after(HORIZON)} == {
+        id: at for id, at in played.items() if not id.startswith("running-")
+    }
 
 
 def test_thousands_of_waiting_are_gone_through_quickly() -> None:
     there = [waiting(f"job-{n}", after=n, account=f"a{n % 50}", memory=GIB + n % 7) for n in range(5_000)]
-    quotas = {f"a{n}": Quota(room=n % 3) for n in range(50)}
+    quotas = {f"a{n}": Standing(room=n % 3) for n in range(50)}
     seconds = {one.tuning_id: 60.0 for one in there}
     found = forecast(there, [], [busy(n, account=f"a{n}") for n in range(20)], NOW, quotas, seconds)
     assert len(found) > 3_000

@@ -31,7 +31,8 @@ from app.log.port import read_all
 from app.log.queue import QueuePlace
 from app.log.topics import declared
 from app.log.workers import Device, Heartbeat, Occupant, Slot, heartbeat_record
-from app.scheduler.loop import TRANSACTIONAL_ID, not_before, serve
+from app.scheduler.loop import TRANSACTIONAL_ID, serve
+from app.scheduler.scheduler import not_before
 from app.settings import Settings
 from tests.handling import events_of, handling, send
 
