@@ -12,6 +12,7 @@ from app.log import topics
 from app.log.codec import encode, headers, where
 from app.log.port import Received, Record
 
+Drain = Literal["hand_back", "finish"]
 CONTROL = "!control"  # behind the worker's name: the key of its control record
 
 logger = structlog.get_logger("log")
@@ -73,7 +74,7 @@ class Control(Struct, frozen=True):
     """
 
     worker: str
-    drain: Literal["hand_back", "finish"] | None = None
+    drain: Drain | None = None
     set_aside: str | None = None
     session: str | None = None
 

@@ -59,6 +59,10 @@ def forecast(
     starts: dict[str, datetime] = {}
     asked, at = {one.tuning_id for one in waiting}, now
     while turns.left:
+        while ends and ends[0][0] <= at:
+            until, number = heappop(ends)
+            if number in held and held[number].until == until:  # else it gave its slot back before
+                _leave(turns, held.pop(number), at)
         before = list(held.values())
         started = turns.start(at)
         for one, slot, _ in started:
@@ -77,15 +81,12 @@ def forecast(
                 left[taken.tuning.tuning_id] = (taken.until - at).total_seconds()
         moments = [moment for moment, _ in ends[:1]] + ripe[bisect_right(ripe, at) :][:1]
         if rules.margin:
-            moments += _changes(list(held.values()), at) + ([at + NEXT_PLAN] if started else [])
+            moments += _changes(list(held.values()), at) + turns.become_due(at)
+            moments += [at + NEXT_PLAN] if started else []
         if not moments:
             break
         at = max(at, min(moments))
         turns.advance(at)
-        while ends and ends[0][0] <= at:
-            until, number = heappop(ends)
-            if number in held and held[number].until == until:  # else it gave its slot back before
-                _leave(turns, held.pop(number), at)
     return starts
 
 

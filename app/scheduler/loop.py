@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +25,13 @@ ENDS_WITHIN = 5.0
 logger = structlog.get_logger("scheduler")
 
 
-async def serve(settings: Settings, log: Log, stop: asyncio.Event) -> None:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def serve(
+    settings: Settings, log: Log, stop: asyncio.Event, clock: Callable[[], datetime] = _now
+) -> None:
     """The role: plan until `stop`. Of several schedulers one plans, the others stand by."""
     membership = await log.join(GROUP, [topics.WORKERS])
     planning: asyncio.Task[None] | None = None
@@ -40,7 +47,7 @@ async def serve(settings: Settings, log: Log, stop: asyncio.Event) -> None:
             if changed.done():
                 await _end(planning)
                 ours = Partition(topics.WORKERS, 0) in changed.result()
-                planning = asyncio.create_task(_plan(settings, log, stop)) if ours else None
+                planning = asyncio.create_task(_plan(settings, log, stop, clock)) if ours else None
                 changed = asyncio.create_task(membership.changed())
     finally:
         if planning is not None:
@@ -56,17 +63,17 @@ async def _end(task: asyncio.Task[Any] | None) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _plan(settings: Settings, log: Log, stop: asyncio.Event) -> None:
+async def _plan(settings: Settings, log: Log, stop: asyncio.Event, clock: Callable[[], datetime]) -> None:
     """Plan for as long as it is ours to do, from the fence on again after every error."""
     while not stop.is_set():
         try:
-            await _plan_on(settings, log, stop)
+            await _plan_on(settings, log, stop, clock)
         except LogError as error:
             logger.warning("scheduler_interrupted", error=str(error))
             await asyncio.sleep(PAUSE_AFTER_ERROR)
 
 
-async def _plan_on(settings: Settings, log: Log, stop: asyncio.Event) -> None:
+async def _plan_on(settings: Settings, log: Log, stop: asyncio.Event, clock: Callable[[], datetime]) -> None:
     writer = await log.transactional_writer(TRANSACTIONAL_ID)
     try:
         names = (topics.state("tunings"), topics.state("accounts"), topics.WORKERS)
@@ -84,7 +91,7 @@ async def _plan_on(settings: Settings, log: Log, stop: asyncio.Event) -> None:
                     await asyncio.sleep(wait)
                     scheduler.take(await reader.fetch(5_000, 0))
                 planned = time.monotonic()
-                await scheduler.tick(planned, datetime.now(UTC))
+                await scheduler.tick(planned, clock())
                 took = time.monotonic() - planned
         finally:
             await reader.close()

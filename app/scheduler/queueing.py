@@ -23,7 +23,7 @@ class Rules(Struct, frozen=True):
 RULES = Rules()
 
 
-class Waiting(Struct, frozen=True):
+class Waiting(Struct, frozen=True, gc=False):
     """A tuning that waits; `memory` is its estimate in bytes, `attempt` the next attempt's number.
 
     One that has `started` waits for an attempt in place of a lost one, or to go on after a pause. It waits
@@ -41,7 +41,7 @@ class Waiting(Struct, frozen=True):
     since: datetime | None = None
 
 
-class Standing(Struct, frozen=True):
+class Standing(Struct, frozen=True, gc=False):
     """How an account stands now: `room` for so many attempts more, None: any number.
 
     `used` are its device-seconds, decayed, `held` its attempts. At `passed_on` its longest waiting last
@@ -58,7 +58,7 @@ class Standing(Struct, frozen=True):
 FRESH = Standing()
 
 
-class FreeSlot(Struct, frozen=True):
+class FreeSlot(Struct, frozen=True, gc=False):
     """A slot with nothing on it; `memory` is its device's, in bytes."""
 
     worker: str
@@ -67,7 +67,7 @@ class FreeSlot(Struct, frozen=True):
     memory: int
 
 
-class Running(Struct, frozen=True):
+class Running(Struct, frozen=True, gc=False):
     """A slot that is taken since `since`; its device's `memory` is in bytes.
 
     `tuning` is what runs there, as it would wait again; None when that has ended. `until` is when the slot is

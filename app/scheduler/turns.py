@@ -139,6 +139,16 @@ class Turns:
             if account.longest is not None and account.longest_since() <= latest
         )
 
+    def become_due(self, at: datetime) -> list[datetime]:
+        """When somebody becomes due, after `at`."""
+        patience = self._rules.patience
+        moments = [
+            account.longest_since() + patience
+            for account in self._accounts.values()
+            if account.longest is not None
+        ]
+        return [moment for moment in moments if moment > at]
+
     def _heads(self, at: datetime) -> list[Turn]:
         """The first of each line that waits for nothing but a slot."""
         heap = []

@@ -17,7 +17,7 @@ from app.log.codec import CHAINED, Reply
 from app.log.metrics import PHASE, STEP, Phase, Step
 from app.log.queue import QueuePlace
 from app.log.upcasters import UPCASTERS
-from app.log.workers import Heartbeat
+from app.log.workers import Control, Heartbeat
 
 PROFILE = "embedded"
 CHAIN = f"""\
@@ -69,7 +69,8 @@ ABOUT_TOPICS = {
     "scheduler. Not for others: its form changes with every version.",
     "replies": "The answer to each command, kept for a day.",
     "work": "Orders for trainer workers, keyed by worker. Each holds for one session of it.",
-    "workers": "Heartbeats of trainer workers, keyed by worker; the last one counts.",
+    "workers": "Heartbeats of trainer workers, keyed by worker, and beside them what operator or scheduler "
+    "decided about one, keyed `<worker>!control`; the last one counts, none where there is no value.",
     "queue": "Where each waiting job stands; no value once it waits no longer.",
     "metrics": "Steps and phases of running attempts, keyed by job, kept for 30 days. No transitions.",
 }
@@ -92,7 +93,10 @@ def messages(topic: str) -> list[Message]:
         return {
             topics.REPLIES: replies,
             topics.WORK: [Message(f"tunesmith.work.{name}.v1", one, kind) for name, one in orders.items()],
-            topics.WORKERS: [Message("tunesmith.worker.heartbeat.v1", Heartbeat, kind)],
+            topics.WORKERS: [
+                Message("tunesmith.worker.heartbeat.v1", Heartbeat, kind),
+                Message("tunesmith.worker.control.v1", Control, kind),
+            ],
             topics.QUEUE: [Message("tunesmith.queue.place.v1", QueuePlace, kind)],
             topics.METRICS: [Message(STEP, Step, kind), Message(PHASE, Phase, kind)],
         }[topic]

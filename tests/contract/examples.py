@@ -73,7 +73,7 @@ from app.log.metrics import Phase, Step, metric_record
 from app.log.port import Partition, Received, Record
 from app.log.queue import QueuePlace, queue_record
 from app.log.work import order_record
-from app.log.workers import Device, Heartbeat, Occupant, Slot, heartbeat_record
+from app.log.workers import Control, Device, Heartbeat, Occupant, Slot, control_record, heartbeat_record
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 JOB, FILE, MODEL, ACCOUNT = "job-aaaabbbbccccddddeeeeffff", "file-aaaabbbb", "base-model", "acct-aaaabbbb"
@@ -212,6 +212,7 @@ def others() -> dict[str, Record]:
         "work-hand-back": order_record(HandBackAttempt(JOB, 1, "worker-1", "session-1", "preempted"), given),
         "work-pause": order_record(PauseAttempt(JOB, 1, "worker-1", "session-1"), given),
         "heartbeat": heartbeat_record(Heartbeat("worker-1", "session-1", 3, (slot,), False, "0.1.0")),
+        "worker-control": control_record(Control("worker-1", "hand_back", "it fails", "session-1")),
         "queue-place": queue_record(JOB, QueuePlace(2, AT)),
         "step": metric_record(JOB, step, worker="worker-1"),
         "phase": metric_record(JOB, Phase(1, "saving"), worker="worker-1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -19,8 +19,13 @@ from app.domain.tunings import (
     CancelTuning,
     CreateTuning,
     Dispatched,
+    Failure,
     FileRef,
+    HandBackAttempt,
     ModelRef,
+    Order,
+    ReportFailed,
+    ReportLost,
     ReportStarted,
     UpdateTuning,
 )
@@ -30,7 +35,16 @@ from app.log.memory import MemoryLog, MemoryTransactionalWriter
 from app.log.port import read_all
 from app.log.queue import QueuePlace
 from app.log.topics import declared
-from app.log.workers import Device, Heartbeat, Occupant, Slot, heartbeat_record
+from app.log.workers import (
+    Control,
+    Device,
+    Heartbeat,
+    Occupant,
+    Slot,
+    control_record,
+    heartbeat_record,
+    read_control,
+)
 from app.scheduler.loop import TRANSACTIONAL_ID, serve
 from app.scheduler.scheduler import not_before
 from app.settings import Settings
@@ -48,14 +62,32 @@ async def log() -> AsyncIterator[MemoryLog]:
 
 
 @asynccontextmanager
-async def scheduling(log: MemoryLog, settings: Settings = SETTINGS) -> AsyncIterator[None]:
+async def scheduling(
+    log: MemoryLog, settings: Settings = SETTINGS, ahead: timedelta = timedelta()
+) -> AsyncIterator[None]:
+    """A scheduler, its wall clock so far ahead."""
     stop = asyncio.Event()
-    task = asyncio.create_task(serve(settings, log, stop))
+    task = asyncio.create_task(serve(settings, log, stop, lambda: datetime.now(UTC) + ahead))
     try:
         yield
     finally:
         stop.set()
         await task
+
+
+async def handed_back(log: MemoryLog) -> list[HandBackAttempt]:
+    """The orders to hand back."""
+    orders = [msgspec.json.decode(one.value or b"", type=Order) async for one in read_all(log, topics.WORK)]
+    return [order for order in orders if isinstance(order, HandBackAttempt)]
+
+
+async def controls(log: MemoryLog) -> list[Control]:
+    """What stands about workers."""
+    found = {}
+    async for one in read_all(log, topics.WORKERS):
+        if (control := read_control(one)) is not None:
+            found[control.worker] = control
+    return [one for one in found.values() if one.drain or one.set_aside]
 
 
 async def create(log: MemoryLog, id: str, *, memory: int = 0, account: str = "acct-1") -> None:
@@ -351,3 +383,137 @@ async def test_the_wait_after_a_loss_grows_and_has_a_bound(log: MemoryLog) -> No
     assert waits == sorted(waits)
     assert waits[0] == 1.0
     assert waits[-1] == 60.0
+
+
+async def test_a_higher_priority_has_a_running_one_hand_back_its_device_once_it_is_not_just_begun(
+    log: MemoryLog,
+) -> None:
+    """Played at the level of messages: the test is the worker."""
+    await create(log, "job-low")
+    await beat(log, 1)
+    patient = msgspec.structs.replace(SETTINGS, lease_seconds=60)
+    async with scheduling(log, patient):
+
+        async def given() -> bool:
+            return len(await dispatched(log)) == 1
+
+        await until(given)
+        await send(log, TUNINGS, "job-low", ReportStarted(1, "s1"), ids=["started"])
+        await beat(log, 2, Occupant("job-low", 1, "training", 3))
+        await create(log, "job-urgent")
+        await send(log, TUNINGS, "job-urgent", UpdateTuning(priority=1), ids=["urgent"])
+
+        async def waits() -> bool:
+            return await places(log) == {"job-urgent": 1}
+
+        await until(waits)
+        assert await handed_back(log) == []  # it is spared for its first minute
+    later = timedelta(minutes=5)
+    async with scheduling(log, patient, ahead=later):
+
+        async def asked() -> bool:
+            return len(await handed_back(log)) == 1
+
+        await until(asked)
+        [order] = await handed_back(log)
+        assert (order.tuning_id, order.attempt, order.session, order.reason) == (
+            "job-low",
+            1,
+            "s1",
+            "preempted",
+        )
+        await beat(log, 3, Occupant("job-low", 1, "training", 4))
+        await send(log, TUNINGS, "job-low", ReportLost(1, "s1", "preempted"), ids=["preempted"])
+        await beat(log, 4)
+
+        async def urgent_runs() -> bool:
+            return [one[0] for one in await dispatched(log)] == ["job-low", "job-urgent"]
+
+        await until(urgent_runs)
+        await beat(log, 5, Occupant("job-urgent", 1, "training", 1))
+
+        async def low_waits() -> bool:
+            return (await places(log)).get("job-low") == 1
+
+        await until(low_waits)
+        assert len(await handed_back(log)) == 1
+
+
+async def test_a_drained_workers_attempts_go_elsewhere_and_it_gets_no_more(log: MemoryLog) -> None:
+    await create(log, "job-1")
+    await beat(log, 1)
+    async with scheduling(log, msgspec.structs.replace(SETTINGS, lease_seconds=60)):
+
+        async def given() -> bool:
+            return len(await dispatched(log)) == 1
+
+        await until(given)
+        await beat(log, 2, Occupant("job-1", 1))
+        await beat(log, 1, worker="other")
+        writer = await log.writer()
+        await writer.send(control_record(Control("w", "hand_back")))
+
+        async def asked() -> bool:
+            return [one.reason for one in await handed_back(log)] == ["drained"]
+
+        await until(asked)
+        await send(log, TUNINGS, "job-1", ReportLost(1, "s1", "drained"), ids=["drained"])
+        await beat(log, 3)
+
+        async def moved() -> bool:
+            return len(await dispatched(log)) == 2
+
+        await until(moved)
+        assert (await dispatched(log))[1] == ("job-1", "other", 2)
+        await create(log, "job-2")
+        await beat(log, 2, Occupant("job-1", 2), worker="other")
+
+        async def waits() -> bool:
+            return await places(log) == {"job-2": 1}
+
+        await until(waits)
+        await writer.send(control_record(Control("w")))
+
+        async def undrained() -> bool:
+            return (await dispatched(log))[-1] == ("job-2", "w", 1)
+
+        await until(undrained)
+
+
+async def test_a_worker_on_which_three_tunings_fail_alike_is_set_aside_until_its_session_is_new(
+    log: MemoryLog,
+) -> None:
+    for number in range(4):
+        await create(log, f"job-{number}")
+    async with scheduling(log, msgspec.structs.replace(SETTINGS, lease_seconds=60)):
+        for number in range(3):
+            await beat(log, 2 * number + 1)
+
+            async def given(number: int = number) -> bool:
+                return len(await dispatched(log)) == number + 1
+
+            await until(given)
+            id = (await dispatched(log))[-1][0]
+            await beat(log, 2 * number + 2, Occupant(id, 1))
+            broken = Failure("model_unreadable", "platform", "the model cannot be read")
+            ends = (ReportStarted(1, "s1"), ReportFailed(1, "s1", broken))
+            await send(log, TUNINGS, id, *ends, ids=[f"started-{id}", f"failed-{id}"])
+
+        async def aside() -> bool:
+            found = await controls(log)
+            return len(found) == 1 and found[0].session == "s1" and "model_unreadable" in str(found[0])
+
+        await until(aside)
+        await beat(log, 9)
+
+        async def waits() -> bool:
+            return (await places(log)).get("job-3") == 1
+
+        await until(waits)
+        assert len(await dispatched(log)) == 3
+        await beat(log, 1, session="s2")
+
+        async def back() -> bool:
+            return len(await dispatched(log)) == 4 and await controls(log) == []
+
+        await until(back)
