@@ -121,6 +121,8 @@ bench: install-dev bench-install ## the figures that are promised, as ratios wit
 	$(BIN)/python -m benchmarks.streams
 	$(BIN)/python -m benchmarks.sdk_overhead
 	$(BIN)/python -m benchmarks.check_rate
+	$(BIN)/python -m benchmarks.planner
+	$(BIN)/python -m benchmarks.planner_simulation
 	$(BIN)/python -m benchmarks.training_overhead
 	$(BIN)/python -m benchmarks.checkpoint_cost
 	$(BIN)/python -m benchmarks.first_step

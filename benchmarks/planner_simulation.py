@@ -149,21 +149,21 @@ def simulate(jobs: Sequence[Job], slots: Sequence[FreeSlot], name: str, tick: fl
         made = plan(list(waiting.values()), list(free), at, standings, list(held.values()), rules)
         plans.append(time.perf_counter() - began)
         for given in made.assignments:
-            one = waiting.pop(given.tuning_id)
+            starts = waiting.pop(given.tuning_id)
             assert given.slot in free, f"{given.slot} is given twice"
-            assert given.slot.memory >= one.memory, f"{one} is given too little"
+            assert given.slot.memory >= starts.memory, f"{starts} is given too little"
             del free[given.slot]
             waits.setdefault(given.tuning_id, now - known[given.tuning_id].arrival)
             if given.longest:
-                passed_on[one.account_id] = at
-            used[known[one.tuning_id].account][1] += 1
-            until = at + timedelta(seconds=left[one.tuning_id])
-            again = replace(one, attempt=one.attempt + 1, started=True, since=None)
+                passed_on[starts.account_id] = at
+            used[known[starts.tuning_id].account][1] += 1
+            until = at + timedelta(seconds=left[starts.tuning_id])
+            again = replace(starts, attempt=starts.attempt + 1, started=True, since=None)
             held[given.slot] = running = Running(
-                given.slot.memory, at, again, until, spared_until=spared_until(one.attempt, at)
+                given.slot.memory, at, again, until, spared_until=spared_until(starts.attempt, at)
             )
             number += 1
-            heapq.heappush(going, (now + left[one.tuning_id], number, given.slot, running))
+            heapq.heappush(going, (now + left[starts.tuning_id], number, given.slot, running))
         taken = set(map(id_of, made.preempted))
         for slot in [slot for slot, one in held.items() if id_of(one) in taken]:
             one = held[slot]

@@ -60,8 +60,8 @@ def forecast(
     asked, at = {one.tuning_id for one in waiting}, now
     while turns.left:
         while ends and ends[0][0] <= at:
-            until, number = heappop(ends)
-            if number in held and held[number].until == until:  # else it gave its slot back before
+            end, number = heappop(ends)
+            if number in held and held[number].until == end:  # else it gave its slot back before
                 _leave(turns, held.pop(number), at)
         before = list(held.values())
         started = turns.start(at)

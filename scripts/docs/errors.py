@@ -32,7 +32,20 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Lost(Struct, frozen=True, forbid_unknown_fields=True):
-    """Why an attempt was lost."""
+    """Why an attempt was lost, whether another one follows, and whether that uses up a retry.
+
+    Several in a row that tell `against_worker` set the worker aside.
+    """
+
+    code: str
+    meaning: str
+    retryable: bool
+    costs_a_retry: bool
+    against_worker: bool = False
+
+
+class Internal(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the service's parts tell each other."""
 
     code: str
     meaning: str
@@ -45,7 +58,7 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
     failure: tuple[Failure, ...]
     row: tuple[Row, ...]
     lost: tuple[Lost, ...]
-    internal: tuple[Lost, ...]
+    internal: tuple[Internal, ...]
 
 
 INTRODUCTION = """\
@@ -66,8 +79,9 @@ CHECKED = """\
 those that depend on the model. A file with a fault cannot be trained on. A warning stops nothing."""
 LOST = """\
 An attempt is lost when its worker, its process or its devices are. The tuning goes on from the last
-checkpoint on another attempt; after four losses it fails with `attempts_exhausted`. The event
-`attempt_lost` has the reason."""
+checkpoint on another attempt; after four losses that cost a retry it fails with `attempts_exhausted`. The
+event `attempt_lost` has the reason. A worker on which three tunings in a row are lost or fail alike, for a
+reason that tells against it, is set aside until it starts anew or the operator takes it back."""
 
 
 def table_of_codes() -> Table:
@@ -90,9 +104,17 @@ def text() -> str:
     parts += ["## Failed tunings", FAILED, table(head, failures)]
     parts += ["## Faults of files", CHECKED, _explained(each for each in known.row if not each.warning)]
     parts += ["## Warnings about files", _explained(each for each in known.row if each.warning)]
-    lost = [(code(each.code), each.meaning) for each in known.lost]
-    parts += ["## Lost attempts", LOST, table(("reason", "meaning"), lost)]
+    lost = [
+        (code(each.code), *map(_yes, (each.retryable, each.costs_a_retry, each.against_worker)), each.meaning)
+        for each in known.lost
+    ]
+    head = ("reason", "retryable", "costs a retry", "tells against the worker", "meaning")
+    parts += ["## Lost attempts", LOST, table(head, lost)]
     return page("Errors", "`app/api/errors.toml`", *parts)
+
+
+def _yes(so: bool) -> str:
+    return "yes" if so else "no"
 
 
 def _explained(codes: Iterable[Refusal | Row]) -> str:

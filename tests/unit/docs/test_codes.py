@@ -10,7 +10,8 @@ from typing import get_args
 
 from app.api.decisions import STATUSES
 from app.datasets.lines import FOREIGN
-from app.domain.tunings import LossReason
+from app.domain.tunings import GIVEN_BACK, LossReason
+from app.scheduler.failing import AGAINST_WORKER
 from scripts.docs.errors import table_of_codes
 
 APP = Path(__file__).parents[3] / "app"
@@ -133,7 +134,10 @@ def test_every_fault_of_a_file_is_explained() -> None:
 
 
 def test_every_reason_that_an_attempt_is_lost_for_is_explained() -> None:
-    assert {each.code for each in table_of_codes().lost} == set(get_args(LossReason))
+    lost = table_of_codes().lost
+    assert {each.code for each in lost} == set(get_args(LossReason))
+    assert {each.code for each in lost if not each.costs_a_retry} == GIVEN_BACK
+    assert {each.code for each in lost if each.against_worker} == AGAINST_WORKER
 
 
 def test_no_code_is_explained_twice() -> None:
