@@ -78,6 +78,10 @@ class Control(Struct, frozen=True):
     set_aside: str | None = None
     session: str | None = None
 
+    def keeps_out(self, session: str) -> bool:
+        """Whether the worker gets no work in this session."""
+        return self.drain is not None or (self.set_aside is not None and self.session == session)
+
 
 def heartbeat_record(heartbeat: Heartbeat) -> Record:
     """A heartbeat, ready to be sent."""

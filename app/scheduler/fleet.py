@@ -90,9 +90,7 @@ class Fleet:
         if now - heard.at >= self._lease or beat.draining:
             return False
         control, _ = self._controls.get(beat.worker, (None, None))
-        return control is None or (
-            control.drain is None and (control.set_aside is None or control.session != beat.session)
-        )
+        return control is None or not control.keeps_out(beat.session)
 
     def living_slots(self, now: float) -> Iterator[LivingSlot]:
         """Every slot of a living worker that takes work."""

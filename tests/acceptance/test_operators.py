@@ -91,6 +91,20 @@ def test_a_command_attaches_to_the_running_service(
     assert shows in ended.stdout
 
 
+def test_a_drained_worker_is_shown_as_such_and_gets_work_again_once_it_is_undrained(service: Service) -> None:
+    wait_until(lambda: "session" in service.operator("workers", "list").stdout)
+    worker = service.operator("workers", "list").stdout.split()[0]
+    drained = service.operator("workers", "drain", worker, "--wait")
+    assert drained.returncode == 0, drained.stderr
+    assert "drained, what it has may finish" in service.operator("workers", "list").stdout
+    assert "nobody" in service.operator("workers", "drain", "nobody").stderr
+    assert service.operator("workers", "undrain", worker).returncode == 0
+    assert "drained" not in service.operator("workers", "list").stdout
+    with TuningClient(service.key, base_url=service.url) as client:
+        told = [entry for entry in client.audit.list(100) if entry.target == worker]
+    assert [entry.action for entry in told] == ["undrainWorker", "drainWorker"]
+
+
 def test_a_history_is_replayed_and_the_state_at_any_version_and_time(service: Service) -> None:
     issued = service.operator("log", "tail", "accounts.events", "--from-start").stdout
     id = next(word for word in issued.split() if word.startswith("acct-"))
