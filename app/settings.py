@@ -116,11 +116,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     stall_seconds: Annotated[
         float, Meta(gt=0, description="An attempt whose step stands still for this long is lost.")
     ] = 600.0
-<<<<<<< HEAD
     checkpoint_seconds: Annotated[
         float, Meta(gt=0, description="After so much training a tuning's next checkpoint is written.")
     ] = 300.0
-=======
     share_half_life_seconds: Annotated[
         float, Meta(gt=0, description="After this long what an account used counts half in its fair share.")
     ] = 86_400.0
@@ -135,7 +133,6 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="How much higher a priority must be to take a running tuning's device; 0: never.",
         ),
     ] = 1
->>>>>>> 3ed46d3 (Fair share, patience and preemption in the plan; control records of workers; forecasts play the same rule)
     drain_seconds: Annotated[
         float, Meta(gt=0, description="How long a role finishes what is in flight after SIGTERM.")
     ] = 30.0
