@@ -110,6 +110,7 @@ def _told(event: Any) -> Told:
                 "warm_start": event.warm_start.model if event.warm_start else None,
                 "preview_hash": event.labels_hash,
                 "rerun_of": event.rerun_of,
+                "export": event.export,
             }
             return "info", "the tuning was created", data
         case Dispatched(attempt=attempt):
@@ -152,6 +153,7 @@ def _told(event: Any) -> Told:
                 "eval_loss": event.eval_loss,
                 "trained_tokens": event.trained_tokens,
                 "result_files": [file.id for file in event.result_files],
+                "memory_peak": event.memory_peak,
             }
             return "info", f"the adapter is ready: {event.fine_tuned_model}", data
         case Failed(failure=failure):

@@ -20,6 +20,7 @@ RETRIES_AFTER_START = 3
 Status = Literal["pending", "running", "paused", "succeeded", "failed", "cancelled"]
 Blame = Literal["user", "platform"]
 Method = Literal["supervised", "dpo"]
+Export = Literal["adapter", "merged"]
 LossReason = Literal[
     "worker_lost", "stalled", "order_declined", "child_died", "worker_error", "preempted", "drained"
 ]
@@ -129,7 +130,8 @@ class CreateTuning(Struct, frozen=True):
     """Every reference resolved and every `auto` value filled in. `memory` is the estimate, in bytes.
 
     With a `labels_hash`, that of a preview, the run fails if it would train anything else. `rerun_of` is the
-    tuning that this one repeats.
+    tuning that this one repeats. `export` is what is made beside the adapter; of at most `example_losses`
+    training rows the losses are told one by one, None: of as many as take little time.
     """
 
     account_id: str
@@ -147,6 +149,8 @@ class CreateTuning(Struct, frozen=True):
     warm_start: WarmStart | None = None
     labels_hash: str | None = None
     rerun_of: str | None = None
+    export: Export = "adapter"
+    example_losses: int | None = None
 
 
 class AssignAttempt(Struct, frozen=True):
@@ -255,7 +259,8 @@ class UpdateTuning(Struct, frozen=True):
 class Created(Struct, frozen=True):
     """Accepted: model revision, file digests and every `auto` value resolved. `memory` is in bytes.
 
-    `labels_hash` is the preview's, `rerun_of` the tuning that this one repeats.
+    `labels_hash` is the preview's, `rerun_of` the tuning that this one repeats, `export` what is made beside
+    the adapter; of at most `example_losses` training rows the losses are told one by one.
     """
 
     account_id: str
@@ -273,6 +278,8 @@ class Created(Struct, frozen=True):
     warm_start: WarmStart | None = None
     labels_hash: str | None = None
     rerun_of: str | None = None
+    export: Export = "adapter"
+    example_losses: int | None = None
 
 
 class Dispatched(Struct, frozen=True):
@@ -451,6 +458,8 @@ class Tuning(Struct, frozen=True):
     warm_start: WarmStart | None = None
     labels_hash: str | None = None
     rerun_of: str | None = None
+    export: Export = "adapter"
+    example_losses: int | None = None
     reduction: Reduction | None = None
     memory_peak: int = 0
     checkpoint_attempt: int = 0

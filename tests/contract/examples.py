@@ -100,6 +100,8 @@ CREATED = Created(
     ),
     labels_hash=DIGEST,
     rerun_of="job-hhhhbbbb",
+    export="merged",
+    example_losses=500,
 )
 RESULT = ResultFile("file-result", "curve.csv", 100, DIGEST, "results/curve.csv")
 FAILURE = Failure("out_of_memory", "user", "lower batch_size", "hyperparameters.batch_size", True)

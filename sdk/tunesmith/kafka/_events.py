@@ -124,6 +124,8 @@ class TuningCreated(Resource):
     warm_start: WarmStart | None
     labels_hash: str | None
     rerun_of: str | None
+    export: str
+    example_losses: int | None
 
     _nested: ClassVar[Mapping[str, type[Resource]]] = {
         "model": ModelRef,
