@@ -110,6 +110,7 @@ docs: install-dev ## write docs/reference/ from the code: routes, SDK, commands,
 
 .PHONY: bench
 bench: install-dev bench-install ## the figures that are promised, as ratios within one run (24 minutes)
+bench: install-dev bench-install ## the figures that are promised, as ratios within one run (25 minutes)
 	$(BIN)/python -m benchmarks.submissions
 	$(BIN)/python -m benchmarks.create_latency
 	$(BIN)/python -m benchmarks.command_handler
@@ -126,6 +127,7 @@ bench: install-dev bench-install ## the figures that are promised, as ratios wit
 	$(BIN)/python -m benchmarks.training_overhead
 	$(BIN)/python -m benchmarks.checkpoint_cost
 	$(BIN)/python -m benchmarks.first_step
+	$(BIN)/python -m benchmarks.memory
 
 .PHONY: bench-gpu
 bench-gpu: install-dev ## training of 1B and 8B shapes on a GPU, beside a bare loop; skipped where there is none

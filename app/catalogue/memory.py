@@ -1,4 +1,4 @@
-"""How much memory a run will need, by part, in bytes: a first estimate, on the safe side.
+"""How much memory a run will need, by part, in bytes: what `benchmarks/memory.py` holds against the peak.
 
 Counted as the trainer works: no checkpointing of activations, an adapter in fp32, and logits only of the
 tokens that are trained, a tile at a time. A batch is taken to hold the file's longest row, as its check saw
@@ -14,16 +14,22 @@ from msgspec import Struct
 from app.catalogue.catalogue import Entry
 from app.domain.hyperparameters import Hyperparameters, resolve
 
-RUNTIME = 1024 * 1024**2  # the libraries themselves, and what the allocator keeps back
+RUNTIME = 900 * 1024**2  # the libraries themselves
 FP32 = 4
 NF4_BYTES = 0.56  # half a byte a weight, its scales doubly quantised
-USUAL_ROW = 256  # no row is counted as less, nor one of which nothing is known
+USUAL_ROW = 256  # where nobody counted
+LEAST_ROW = 64  # what a template writes around a short row
 TILE = 1024
 USUAL_ROWS = 1000  # of a training file: what `auto` is resolved by
 
+# What the C library cannot give out again among activations: a tensor must begin at a multiple of 64 bytes,
+# and so does not fit into the hole that one of its size has left.
+KEPT_BACK = 0.75
+KEPT_BACK_BELOW = 512  # tokens that go through together: the holes among small tensors are filled
+
 
 class MemoryEstimate(Struct, frozen=True):
-    """Bytes by part; the adapter's gradient counts as adapter."""
+    """Bytes by part; the adapter's gradient counts as adapter, and so does how it began."""
 
     weights: int
     adapter: int
@@ -51,22 +57,24 @@ def estimate(
     `bytes_per_number` is 2 where the device computes in bf16, 4 on a CPU without matrix units for it.
     """
     hyper = hyperparameters
-    embeddings = entry.vocabulary * entry.hidden_size
-    linear = entry.parameters - embeddings
-    weights = embeddings * bytes_per_number + int(
+    linear = entry.layers * sum(into * out for into, out in _linear_layers(entry).values())
+    others = entry.parameters - linear  # embeddings, the head, norms: never quantised
+    weights = others * bytes_per_number + int(
         linear * (NF4_BYTES if hyper.use_quantization else bytes_per_number)
     )
     adapter = adapter_parameters(entry, hyper.rank, hyper.target_modules, dora=hyper.use_dora)
     row = row_length(hyper, longest_row)
     pair = 2 if method == "dpo" else 1  # the better answer and the worse one go through together
     tokens = hyper.batch_size // hyper.gradient_accumulation * row * pair
+    activations = tokens * entry.layers * _kept_per_layer(entry, hyper) * bytes_per_number
+    kept_back = KEPT_BACK * activations * min(1.0, tokens / KEPT_BACK_BELOW)
     return MemoryEstimate(
         weights=weights,
-        adapter=adapter * FP32 * 2,
+        adapter=adapter * FP32 * 3,
         optimizer=adapter * FP32 * 2,
-        activations=tokens * entry.layers * _kept_per_layer(entry, dora=hyper.use_dora) * bytes_per_number,
-        logits=min(tokens, TILE) * entry.vocabulary * FP32 * 2,
-        runtime=RUNTIME,
+        activations=activations + _passing(entry, hyper, tokens) * bytes_per_number,
+        logits=min(tokens, TILE) * entry.vocabulary * FP32,
+        runtime=RUNTIME + int(kept_back),
     )
 
 
@@ -80,17 +88,16 @@ def usual(entry: Entry, **asked: Any) -> MemoryEstimate:
 def row_length(hyperparameters: Hyperparameters, longest_row: int) -> int:
     """The tokens that a row is counted with."""
     longest = hyperparameters.max_length
-    return longest if hyperparameters.packing else min(longest, max(USUAL_ROW, longest_row))
+    if hyperparameters.packing:
+        return longest
+    return min(longest, max(LEAST_ROW, longest_row) if longest_row else USUAL_ROW)
 
 
 def adapter_parameters(
     entry: Entry, rank: int, modules: str | tuple[str, ...] = "all-linear", *, dora: bool = False
 ) -> int:
     """Numbers in a LoRA of this rank on these layers; DoRA has a magnitude for each output as well."""
-    shapes = _linear_layers(entry)
-    wanted = (
-        shapes if isinstance(modules, str) else {name: shapes[name] for name in modules if name in shapes}
-    )
+    wanted = _adapted(entry, modules)
     each = sum(rank * (into + out) + (out if dora else 0) for into, out in wanted.values())
     return entry.layers * each
 
@@ -110,11 +117,43 @@ def _linear_layers(entry: Entry) -> dict[str, tuple[int, int]]:
     }
 
 
-def _kept_per_layer(entry: Entry, *, dora: bool) -> int:
-    """Numbers that a layer keeps of a token for its backward pass: norms, projections, attention, the MLP.
+def _adapted(entry: Entry, modules: str | tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """The linear maps of a layer that get an adapter; all where the names say nothing here."""
+    shapes = _linear_layers(entry)
+    if isinstance(modules, str):
+        return shapes
+    return {name: shapes[name] for name in modules if name in shapes} or shapes
 
-    DoRA scales what base and adapter gave, and keeps both.
+
+def _kept_per_layer(entry: Entry, hyper: Hyperparameters) -> int:
+    """Numbers that a layer keeps of a token for its backward pass.
+
+    Both inputs of its residual sums, what attention took and gave, three of the MLP; the inputs of what has
+    an adapter, with dropout once more each and a mask of bytes; and of DoRA what base and adapter gave.
     """
-    narrow = entry.hidden_size // entry.heads * entry.key_value_heads
-    plain = 8 * entry.hidden_size + 4 * narrow + 4 * entry.intermediate_size
-    return plain + (2 * sum(out for _, out in _linear_layers(entry).values()) if dora else 0)
+    hidden, inner = entry.hidden_size, entry.intermediate_size
+    narrow = hidden // entry.heads * entry.key_value_heads
+    adapted = _adapted(entry, hyper.target_modules)
+    plain = 4 * hidden + 2 * narrow + 3 * inner
+    sharing = ({"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"})
+    normed = sum(hidden for names in sharing if names & adapted.keys())
+    into = sum(into for into, _ in adapted.values())
+    return (
+        plain
+        + normed
+        + (inner if "down_proj" in adapted else 0)
+        + hyper.rank * len(adapted)
+        + (into + into // 4 if hyper.dropout else 0)
+        + (2 * sum(out for _, out in adapted.values()) if hyper.use_dora else 0)
+    )
+
+
+def _passing(entry: Entry, hyper: Hyperparameters, tokens: int) -> int:
+    """Numbers that come and go in one layer: gradients, weights out of 4 bits, what DoRA adds to one."""
+    passing = tokens * (2 * entry.hidden_size + 2 * entry.intermediate_size)
+    if hyper.use_quantization:
+        passing += sum(into * out for into, out in _linear_layers(entry).values())
+    if hyper.use_dora:
+        adapted = _adapted(entry, hyper.target_modules).values()
+        passing += max(into * into + 3 * into * out for into, out in adapted)
+    return passing

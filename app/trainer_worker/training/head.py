@@ -31,11 +31,14 @@ class Losses(torch.autograd.Function):
         tiles = (one.split(TILE) for one in (hidden, labels, gradient, losses))
         for tile, wanted, into, lost in zip(*tiles, strict=True):
             logits = nn.functional.linear(tile, weight, bias).float()
-            normaliser = logits.logsumexp(-1, keepdim=True)
             picked = wanted.unsqueeze(-1)
-            lost.copy_((normaliser - logits.gather(-1, picked)).squeeze(-1))
-            # In place: the softmax, less one at the label, is the gradient with respect to the logits.
-            logits.sub_(normaliser).exp_().scatter_add_(-1, picked, logits.new_full(picked.shape, -1.0))
+            # All in place, for a tile of logits is large. Less their greatest, none is too much for exp.
+            logits.sub_(logits.amax(-1, keepdim=True))
+            given = logits.gather(-1, picked)
+            total = logits.exp_().sum(-1, keepdim=True)
+            lost.copy_((total.log() - given).squeeze(-1))
+            # The softmax, less one at the label, is the gradient with respect to the logits.
+            logits.div_(total).scatter_add_(-1, picked, logits.new_full(picked.shape, -1.0))
             into.copy_(logits.to(weight.dtype) @ weight)
         ctx.save_for_backward(gradient)
         return losses

@@ -50,13 +50,15 @@ def test_quantisation_shrinks_the_linear_layers_and_nothing_else() -> None:
         estimate(ENTRY, hyperparameters(use_quantization=True)),
     )
     assert quantised.weights < plain.weights / 2
-    assert quantised.total - quantised.weights == plain.total - plain.weights
+    assert quantised.activations - plain.activations == 4 * 3_538_944  # one layer's, out of 4 bits to be used
 
 
 def test_rows_count_with_no_more_than_max_length() -> None:
     short, shorter = (estimate(ENTRY, hyperparameters(max_length=length)) for length in (128, 64))
     assert short.activations == 2 * shorter.activations
     assert estimate(ENTRY, hyperparameters(), longest_row=2048).activations > short.activations
+    assert estimate(ENTRY, hyperparameters(), longest_row=128).activations == short.activations
+    assert estimate(ENTRY, hyperparameters(), longest_row=1).activations == shorter.activations
 
 
 def test_a_batch_in_parts_needs_no_more_than_a_part() -> None:
