@@ -55,7 +55,8 @@ def bare(plan: Plan) -> dict[str, float]:
     from torch.nn.utils import clip_grad_norm_
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig, get_cosine_schedule_with_warmup
 
-    from app.trainer_worker.training.model import compute_dtype, load_tokenizer, memory_peak
+    from app.trainer_worker.training.memory import memory_peak
+    from app.trainer_worker.training.model import compute_dtype, load_tokenizer
     from app.trainer_worker.training.rows import read_rows
     from app.trainer_worker.training.trainer import collate
 
@@ -64,7 +65,7 @@ def bare(plan: Plan) -> dict[str, float]:
     tokenizer = load_tokenizer(plan.model_dir)
     file = Path(plan.training_file)
     read = read_rows(file, tokenizer, hyper.max_length, hyper.train_on, plan.method, "training_file")
-    rows = [row for (row,) in read]
+    rows = [side for row in read for side in row.sides]
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": plan.device}}
     if hyper.use_quantization:
         options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]

@@ -19,6 +19,7 @@ from app.domain.tunings import (
     TUNINGS,
     CancelTuning,
     CreateTuning,
+    Export,
     FileRef,
     ModelRef,
     PauseTuning,
@@ -56,6 +57,7 @@ class Shop(Struct, frozen=True):
         sha256: str | None = None,
         content: bytes = b"",
         warm_start: WarmStart | None = None,
+        export: Export = "adapter",
         **asked: Any,
     ) -> None:
         """Create a tuning of the example's first rows, or of `content`, with the hyperparameters `asked`."""
@@ -74,6 +76,7 @@ class Shop(Struct, frozen=True):
             validation,
             hyperparameters,
             warm_start=warm_start,
+            export=export,
         )
         await send(self.log, TUNINGS, id, wanted)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import shutil
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,19 @@ from typing import Any
 import msgspec
 import structlog
 
+from app.catalogue.catalogue import CATALOGUE
 from app.catalogue.files import ModelError
+from app.catalogue.memory import MemoryEstimate, estimate
 from app.domain.ids import derive_id
 from app.domain.tunings import (
     EpochResult,
     Failure,
     LossReason,
+    Reduction,
     ReportEpoch,
     ReportFailed,
     ReportLost,
+    ReportMemoryReduced,
     ReportPaused,
     ReportStarted,
     ReportSucceeded,
@@ -33,13 +38,14 @@ from app.domain.tunings import (
 )
 from app.log import metrics
 from app.storage.store import ObjectMissing, Store
+from app.trainer_worker import kernel
 from app.trainer_worker.attempt_log import leave_log
 from app.trainer_worker.checkpoints import Uploads, fetch_newest, newest_written
 from app.trainer_worker.child import Child, ChildDied
 from app.trainer_worker.patience import patiently
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training import frames
-from app.trainer_worker.training.plan import CHECKPOINT_SECONDS, Plan, Rest, Train, Verify
+from app.trainer_worker.training.plan import CHECKPOINT_SECONDS, Merge, Plan, Rest, Train, Verify
 
 logger = structlog.get_logger("trainer_worker")
 
@@ -50,6 +56,7 @@ AtHand = Callable[[], Awaitable[Path]]
 TRAINING, VALIDATION, WARM_START = "training.jsonl", "validation.jsonl", "warm_start"
 OUTPUT, RESUME, UPLOADING = "output", "resume", "uploading"
 LEFT_WITHIN = 60.0  # for the last checkpoint of a child that died
+READ_BACK = "read_back"
 ADAPTER = "adapter/"  # what the names of an adapter's files begin with
 
 
@@ -111,9 +118,9 @@ async def run_attempt(
             )
             await conversation.fail(failure_of(error))
             return True
-        await child.send(Train(plan_of(order, model_dir, folder, child, checkpoint_seconds)))
-        return await conversation.follow()
+        return await conversation.follow(plan_of(order, model_dir, folder, child, checkpoint_seconds))
 
+    killed = kernel.killed_for_memory()
     working, uploading = asyncio.create_task(work()), asyncio.create_task(uploads.run())
     asked = asyncio.create_task(resting.asked.wait())
     reason: LossReason | None = "child_died"
@@ -134,6 +141,8 @@ async def run_attempt(
             log.warning("rest_took_too_long", seconds=resting.within)
         except ChildDied as error:
             log.warning("child_died", error=str(error), output=_tail(child.output))
+            if error.status == -signal.SIGKILL and kernel.killed_for_memory() > killed:
+                await conversation.reduce_memory()
             await _save_what_is_left(uploads, folder, log)
         working.cancel()
         await child.stop()
@@ -187,12 +196,15 @@ class _Conversation:
         self._tell, self._uploads = tell, uploads
         self._step, self._epochs = 0, order.tuning.hyperparameters.epochs
         self._metric: metrics.Step | None = None
+        self._plan: Plan | None = None
         self.begun = False  # to train: before that there is nothing to be kept
         self._started = False
         self._log = logger.bind(job_id=order.tuning.id, attempt=order.attempt.number)
 
-    async def follow(self) -> bool:
-        """Hear the child out: whether it came to its end, and that was reported, or was left."""
+    async def follow(self, plan: Plan) -> bool:
+        """Hand over the plan and hear the child out: whether its end was reported, or it was left."""
+        self._plan = plan
+        await self._child.send(Train(plan))
         saved: frames.Saved | None = None
         results: tuple[ResultFile, ...] = ()
         number, session = self._attempt.number, self._attempt.session
@@ -228,6 +240,8 @@ class _Conversation:
                     self._uploads.offer(Path(frame.folder))
                 case frames.CheckpointSkipped():
                     self._log.warning("checkpoint_skipped", step=frame.step, reason=frame.reason)
+                case frames.Reduced():
+                    await self._reduced(Reduction(**msgspec.structs.asdict(frame)))
                 case frames.Rested():
                     return False
                 case frames.Saved():
@@ -236,12 +250,14 @@ class _Conversation:
                     await self._child.send(Verify(str(read_back)))
                 case frames.Verified() if saved is not None:
                     self._log.info("adapter_verified", logit_difference=frame.max_logit_difference)
-                    await self._end(
-                        "succeeded",
-                        ReportSucceeded(
-                            number, session, saved.train_loss, saved.eval_loss, saved.trained_tokens, results
-                        ),
-                    )
+                    if self._tuning.export != "merged":
+                        await self._succeed(saved, results)
+                        return True
+                    await self._child.send(Merge(str(self._folder / READ_BACK)))
+                case frames.Merged() if saved is not None:
+                    self._log.info("adapter_merged", logit_difference=frame.mean_logit_difference)
+                    merged = await patiently(functools.partial(self._stored, merged=frame.merged_dir))
+                    await self._succeed(saved, (*results, *merged))
                     return True
                 case frames.Failed():
                     self._log.error(
@@ -253,6 +269,30 @@ class _Conversation:
                     failure = Failure(frame.code, frame.blame, frame.message, frame.param, frame.retryable)
                     await self.fail(failure)
                     return True
+
+    async def reduce_memory(self) -> None:
+        """Let the next attempt need less memory than this one, which was killed for having taken too much."""
+        if self._plan is not None and (reduction := self._plan.reduced(self._step)) is not None:
+            await self._reduced(reduction)
+
+    async def _reduced(self, reduction: Reduction) -> None:
+        assert self._plan is not None
+        self._plan = msgspec.structs.replace(self._plan, reduction=reduction)
+        what = f"reduced-{reduction.rows_at_a_time}-{reduction.gradient_checkpointing:d}"
+        number, session = self._attempt.number, self._attempt.session
+        await self._report(what, ReportMemoryReduced(number, session, reduction))
+
+    async def _succeed(self, saved: frames.Saved, results: tuple[ResultFile, ...]) -> None:
+        report = ReportSucceeded(
+            self._attempt.number,
+            self._attempt.session,
+            saved.train_loss,
+            saved.eval_loss,
+            saved.trained_tokens,
+            results,
+            saved.memory_peak,
+        )
+        await self._end("succeeded", report)
 
     async def fail(self, failure: Failure) -> None:
         """Report a failure, with what results there are."""
@@ -290,15 +330,16 @@ class _Conversation:
 
     async def _proved(self, saved: frames.Saved) -> tuple[tuple[ResultFile, ...], Path]:
         """The results, stored, and the adapter as the store gives it: what a user will download."""
-        results = await self._stored(Path(saved.adapter_dir), Path(saved.results_dir))
-        return results, await _adapter(results, self._folder / "read_back", self._store)
+        results = await self._stored(adapter=saved.adapter_dir, results=saved.results_dir)
+        return results, await _adapter(results, self._folder / READ_BACK, self._store)
 
-    async def _stored(self, adapter: Path, results: Path) -> tuple[ResultFile, ...]:
+    async def _stored(self, **folders: str) -> tuple[ResultFile, ...]:
+        """The files of folders, stored by the names that these are given."""
         return tuple(
             [
                 await self._put(path, f"{kind}/{path.relative_to(base)}")
-                for kind, base in (("adapter", adapter), ("results", results))
-                for path in sorted(base.rglob("*"))
+                for kind, base in folders.items()
+                for path in sorted(Path(base).rglob("*"))
                 if path.is_file()
             ]
         )
@@ -336,11 +377,22 @@ def plan_of(
         warm_start=tuning.warm_start,
         warm_start_dir=str(folder / WARM_START) if tuning.warm_start else None,
         labels_hash=tuning.labels_hash,
+        reduction=tuning.reduction,
+        examples=tuning.example_losses,
+        memory=_estimated(tuning),
         output_dir=str(folder / OUTPUT),
         checkpoint_seconds=checkpoint_seconds,
         resume_dir=str(folder / RESUME) if tuning.checkpoint is not None else None,
         device="cpu" if child.ready.device == "cpu" else "cuda:0",
     )
+
+
+def _estimated(tuning: Tuning) -> MemoryEstimate | None:
+    """By part what the tuning was given its devices by; None for a model that is not in the catalogue."""
+    if (entry := CATALOGUE.get(tuning.model.id)) is None:
+        return None
+    longest = tuning.training_file.longest_row
+    return estimate(entry, tuning.hyperparameters, method=tuning.method, longest_row=longest)
 
 
 async def _fetch(tuning: Tuning, folder: Path, store: Store) -> None:

@@ -23,7 +23,7 @@ import msgspec
 from app.trainer_worker.training.environment import die_with_parent, prepare
 from app.trainer_worker.training.frames import Frame, Rested, frame_line, shown
 from app.trainer_worker.training.plan import (
-    Plan,
+    Merge,
     PlanError,
     Rest,
     Train,
@@ -58,7 +58,7 @@ def main() -> int:
 def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None, rest: Event) -> None:
     """Import everything, say so, and do what is asked, for ever."""
     gc.disable()  # thousands of modules are no garbage, and looking through them takes a tenth of the time
-    from app.trainer_worker.training import model, points, run, verify  # torch and all that hangs on it
+    from app.trainer_worker.training import ladder, merging, model, points, verify  # and with them torch
 
     gc.freeze()
     gc.enable()
@@ -66,46 +66,48 @@ def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None, rest: Ev
     trained: Answers | None = None
     while True:
         line = requests.get()
-        plan = trained.plan if trained is not None else None
         try:
             match read_request(line):
                 case Train(plan=plan):
                     trained = None
-                    trained = run.train(plan, tell, rest.is_set)
+                    trained = ladder.carry_out(plan, tell, rest.is_set)
                 case Verify(adapter_dir=folder):
                     if trained is None:
                         raise PlanError("there is nothing to compare an adapter with: no training has ended")
                     tell(verify.verify(trained, Path(folder), tell))
+                case Merge(adapter_dir=folder):
+                    if trained is None:
+                        raise PlanError("there is nothing to merge: no training has ended")
+                    tell(merging.merge(trained, Path(folder), tell))
         except points.AskedToRest as left:
             tell(Rested(left.step))
         except Exception as error:  # noqa: BLE001 – told as a frame, whatever it is
-            tell_failure(error, plan, tell)
+            tell_failure(error, tell)
 
 
 def alone(path: Path, tell: Tell) -> int:
     """Carry out one plan and verify what it made; 1 when that failed."""
-    from app.trainer_worker.training import model, run, verify
+    from app.trainer_worker.training import ladder, model, verify
 
-    plan: Plan | None = None
     try:
         plan = read_plan(path.read_bytes())
         tell(model.ready("cpu" if plan.device == "cpu" else None))
-        trained = run.train(plan, tell)
+        trained = ladder.carry_out(plan, tell)
         tell(verify.verify(trained, Path(plan.output_dir) / "adapter", tell))
     except Exception as error:  # noqa: BLE001 – told as a frame, whatever it is
-        tell_failure(error, plan, tell)
+        tell_failure(error, tell)
         return 1
     return 0
 
 
-def tell_failure(error: Exception, plan: Plan | None, tell: Tell) -> None:
+def tell_failure(error: Exception, tell: Tell) -> None:
     """What was raised becomes a frame; its traceback goes to stderr, the attempt's log."""
     from app.trainer_worker.training.failures import failure_of
-    from app.trainer_worker.training.model import memory_peak
+    from app.trainer_worker.training.memory import memory_peak
 
     traceback.print_exception(error)
     sys.stderr.flush()
-    tell(msgspec.structs.replace(failure_of(error, plan), memory_peak=memory_peak()))
+    tell(msgspec.structs.replace(failure_of(error), memory_peak=memory_peak()))
 
 
 def frames_to(descriptor: int) -> Tell:

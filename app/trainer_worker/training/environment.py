@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import warnings
+from contextlib import suppress
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 
@@ -30,6 +32,12 @@ QUIET = {
 }
 
 
+def die_first() -> None:
+    """Be the one that the kernel kills when it has no memory left, and not the broker or the database."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
+
+
 def die_with_parent() -> None:
     """Be killed by the kernel when the supervisor is gone, however it went."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -42,6 +50,7 @@ def prepare() -> None:
     """
     os.environ |= QUIET
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    die_first()
     warnings.simplefilter("ignore")
     for name in ("bitsandbytes", "torch", "accelerate", "datasets"):
         logging.getLogger(name).setLevel(logging.ERROR)

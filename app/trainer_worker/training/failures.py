@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from app.trainer_worker.training.frames import Failed
-from app.trainer_worker.training.plan import Plan, PlanError
+from app.trainer_worker.training.plan import PlanError
 
 LINES_SHOWN = 10
 
@@ -108,22 +108,45 @@ def adapter_unusable(what: str, error: BaseException | None = None) -> TrainingF
     return TrainingFault(Failed("adapter_unusable", "platform", message, retryable=True, detail=detail))
 
 
-def failure_of(error: BaseException, plan: Plan | None = None) -> Failed:
+def merged_unusable(what: str, error: BaseException | None = None) -> TrainingFault:
+    """The adapter was merged into something that is not what was trained."""
+    message = f"{what}; create the tuning without export, and tell the operator"
+    detail = summary(error) if error is not None else ""
+    return TrainingFault(Failed("merged_unusable", "platform", message, "export", detail=detail))
+
+
+def too_little_memory(max_length: int) -> TrainingFault:
+    """Memory runs out with one row at a time, and with nothing kept that can be computed again."""
+    message = (
+        f"too little memory on the device for one row at a time at max_length {max_length}; halve that, or "
+        "set use_quantization"
+    )
+    return TrainingFault(Failed("out_of_memory", "user", message, "hyperparameters.max_length"))
+
+
+def ran_away(loss: float, step: int, limit: float) -> TrainingFault:
+    """The loss has gone where no learning is, and stays there."""
+    message = (
+        f"the loss is {loss:.1f} at step {step} and has been above {limit:.1f} for many steps: training ran "
+        "away; lower learning_rate, or raise batch_size"
+    )
+    return TrainingFault(Failed("loss_ran_away", "user", message, "hyperparameters.learning_rate"))
+
+
+def failure_of(error: BaseException) -> Failed:
     """The frame for whatever was raised."""
     if isinstance(error, TrainingFault):
         return error.failed
-    failed = _failure_of(error, plan)
+    failed = _failure_of(error)
     return msgspec.structs.replace(failed, detail=failed.detail or summary(error))
 
 
-def _failure_of(error: BaseException, plan: Plan | None) -> Failed:
+def _failure_of(error: BaseException) -> Failed:
     if isinstance(error, PlanError):
         return Failed("plan_unusable", "platform", f"{error}; server and worker must be of one version")
-    if _is_out_of_memory(error):
-        size = plan.hyperparameters if plan is not None else None
-        asked = f" for batch_size {size.batch_size} at max_length {size.max_length}" if size else ""
-        message = f"too little memory on the device{asked}; halve one of them, or set use_quantization"
-        return Failed("out_of_memory", "user", message, "hyperparameters.batch_size")
+    if is_out_of_memory(error):
+        message = "too little memory on the device for the model; set use_quantization"
+        return Failed("out_of_memory", "user", message, "hyperparameters.use_quantization")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = "the worker's disk is full; the operator must free space there"
         return Failed("disk_full", "platform", message, retryable=True)
@@ -134,11 +157,12 @@ def _failure_of(error: BaseException, plan: Plan | None) -> Failed:
     return Failed("internal_error", "platform", message)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how a library says that no memory is left."""
     # torch has an exception of its own for GPUs; on a CPU it is a RuntimeError of the allocator.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    words = r"out of memory|can't allocate memory|not enough memory|cannot allocate memory"
+    words = r"out of memory|can't allocate memory|not enough memory|cannot allocate memory|bad_?alloc"
     return isinstance(error, RuntimeError) and re.search(words, str(error), re.IGNORECASE) is not None
 
 

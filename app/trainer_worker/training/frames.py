@@ -3,8 +3,9 @@
 Those of the method dpo are means over pairs.
 
 First `Ready`. A plan is answered by `Phase`, `Planned`, many `Step`, some `Evaluation`, an `Epoch` each, now
-and then a `Checkpointed`, and `Saved`; a verification by `Phase` and `Verified`. `Failed` may come instead of
-any of these and ends the attempt, and so does `Rested` when the child was asked to rest.
+and then a `Checkpointed`, and `Saved`; `Reduced` among them begins the answer anew. A verification is
+answered by `Phase` and `Verified`, a merge by `Phase` and `Merged`. `Failed` may come instead of any of these
+and ends the attempt, and so does `Rested` when the child was asked to rest.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Ready(Struct, frozen=True, tag="ready"):
 class Phase(Struct, frozen=True, tag="phase"):
     """What the child is at; the first one, `loading`, says that it has taken its plan."""
 
-    phase: Literal["loading", "training", "evaluating", "saving", "verifying"]
+    phase: Literal["loading", "training", "evaluating", "saving", "verifying", "exporting"]
 
 
 class Planned(Struct, frozen=True, tag="planned"):
@@ -107,6 +108,15 @@ class CheckpointSkipped(Struct, frozen=True, tag="checkpoint_skipped"):
     reason: str
 
 
+class Reduced(Struct, frozen=True, tag="reduced"):
+    """Memory ran out after `step`; the run goes on with fewer rows at a time, from `Phase` on."""
+
+    step: int
+    rows_at_a_time: int
+    gradient_accumulation: int
+    gradient_checkpointing: bool
+
+
 class Rested(Struct, frozen=True, tag="rested"):
     """The run was left where it can be taken up again: after `step`, or at its beginning without one."""
 
@@ -138,6 +148,13 @@ class Verified(Struct, frozen=True, tag="verified"):
     max_logit_difference: float
 
 
+class Merged(Struct, frozen=True, tag="merged"):
+    """The merged model is complete on disk; stock transformers loaded it, whose logits differ by this."""
+
+    merged_dir: str
+    mean_logit_difference: float
+
+
 class Failed(Struct, frozen=True, tag="failed"):
     """The attempt is over: a stable code, whose fault, a sentence. The traceback is on stderr.
 
@@ -162,9 +179,11 @@ Frame = (
     | Epoch
     | Checkpointed
     | CheckpointSkipped
+    | Reduced
     | Rested
     | Saved
     | Verified
+    | Merged
     | Failed
 )
 

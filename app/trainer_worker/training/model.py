@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from app.trainer_worker.training.failures import (
     adapter_not_usable_again,
+    is_out_of_memory,
     model_unreadable,
     unknown_target_modules,
 )
@@ -37,13 +37,6 @@ def ready(device: str | None = None) -> Ready:
     return Ready("cpu", _cpu_name(), memory, versions)
 
 
-def memory_peak() -> int:
-    """The most memory held so far, in bytes: of the GPU if it is used, or of this process."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized() and torch.cuda.max_memory_allocated():
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def compute_dtype(device: str) -> torch.dtype:
     """The floating point that is fast on the device: bf16 where matrix units have it, else fp32.
 
@@ -58,7 +51,7 @@ def load_tokenizer(model_dir: str) -> Any:
     """The model's tokenizer, with a token to pad with. Raises `TrainingFault`."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the library that reads it raises this very class
         raise model_unreadable(error) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -67,10 +60,19 @@ def load_tokenizer(model_dir: str) -> Any:
 
 def load_base(plan: Plan) -> Any:
     """The base on the plan's device, for QLoRA in 4 bits (NF4, doubly quantised). Raises `TrainingFault`."""
-    dtype = compute_dtype(plan.device)
-    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": plan.device}, "local_files_only": True}
+    return _load(plan, plan.device, quantised=plan.adapter == "qlora")
+
+
+def load_whole(plan: Plan) -> Any:
+    """The base in no fewer bits than it has on disk, in the machine's own memory. Raises `TrainingFault`."""
+    return _load(plan, "cpu", quantised=False)
+
+
+def _load(plan: Plan, device: str, *, quantised: bool) -> Any:
+    dtype = compute_dtype(device)
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "local_files_only": True}
     options |= {"use_safetensors": True, "trust_remote_code": False}  # no pickles, no code of strangers
-    if plan.adapter == "qlora":
+    if quantised:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
@@ -78,8 +80,13 @@ def load_base(plan: Plan) -> Any:
             bnb_4bit_compute_dtype=dtype,
         )
     try:
-        base = AutoModelForCausalLM.from_pretrained(plan.model_dir, **options)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        loading: Any = AutoModelForCausalLM
+        base, told = loading.from_pretrained(plan.model_dir, output_loading_info=True, **options)
+        if missing := sorted(told["missing_keys"]):  # the library would draw them at random
+            raise ValueError(f"there is no {', '.join(missing[:3])}")
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         raise model_unreadable(error) from error
     base.config.use_cache = False
     _keep_weights(base)

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from app.catalogue.memory import MemoryEstimate
 from app.domain.hyperparameters import Hyperparameters
-from app.domain.tunings import Method, WarmStart
+from app.domain.tunings import Method, Reduction, WarmStart
 
 CHECKPOINT_SECONDS = 300.0
 
@@ -22,6 +23,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     `model_id` and `model_revision` end up in the adapter, `model_dir` never does. With a `labels_hash` the
     run fails when what it would train is not what was previewed. File digests are noted in the manifest.
+    `reduction` is how an earlier try, which was out of memory, was to go on; `memory` was estimated. Of at
+    most `examples` training rows the losses are told one by one; None: of as many as take little time.
     Training goes on from the adapter in `warm_start_dir`, if there is one, which is that of `warm_start`.
 
     A checkpoint is written after each `checkpoint_steps`, if given, and when `checkpoint_seconds` of training
@@ -45,6 +48,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     warm_start_dir: str | None = None
     logging_steps: Annotated[int, Meta(ge=1)] = 1
     labels_hash: str | None = None
+    reduction: Reduction | None = None
+    examples: Annotated[int, Meta(ge=0)] | None = None
+    memory: MemoryEstimate | None = None
     output_dir: str
     checkpoint_seconds: Annotated[float, Meta(gt=0)] = CHECKPOINT_SECONDS
     checkpoint_steps: Annotated[int, Meta(ge=1)] | None = None
@@ -64,7 +70,28 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def rows_at_a_time(self) -> int:
         """Rows that go through the model together."""
-        return self.hyperparameters.batch_size // self.hyperparameters.gradient_accumulation
+        return self.hyperparameters.batch_size // self.gradient_accumulation
+
+    @property
+    def gradient_accumulation(self) -> int:
+        """Equal parts that a step's rows are taken in."""
+        if self.reduction is not None:
+            return self.reduction.gradient_accumulation
+        return self.hyperparameters.gradient_accumulation
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether a layer's activations are computed again for its backward pass."""
+        return self.reduction is not None and self.reduction.gradient_checkpointing
+
+    def reduced(self, step: int) -> Reduction | None:
+        """The next form of the plan that needs less memory after `step`; None when it is in the last one."""
+        size, now = self.hyperparameters.batch_size, self.rows_at_a_time
+        if now > 1:
+            # Half of them, or the next number less that divides the batch into equal parts.
+            rows = next(rows for rows in range(now // 2, 0, -1) if size % rows == 0)
+            return Reduction(step, rows, size // rows, self.gradient_checkpointing)
+        return None if self.gradient_checkpointing else Reduction(step, 1, size, True)
 
 
 class Train(Struct, frozen=True, tag="train"):
@@ -79,11 +106,17 @@ class Verify(Struct, frozen=True, tag="verify"):
     adapter_dir: str
 
 
+class Merge(Struct, frozen=True, tag="merge"):
+    """Request: merge this adapter into its base in bf16, and compare the two."""
+
+    adapter_dir: str
+
+
 class Rest(Struct, frozen=True, tag="rest"):
     """Request: leave the run after the step under way, with a checkpoint to go on from."""
 
 
-Request = Train | Verify | Rest
+Request = Train | Verify | Merge | Rest
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 

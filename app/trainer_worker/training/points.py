@@ -67,6 +67,11 @@ def run_of(plan: Plan, labels_hash: str) -> str:
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
+def checkpoints_of(plan: Plan) -> Path:
+    """The folder that the plan's run writes its checkpoints to."""
+    return Path(plan.output_dir) / "checkpoints"
+
+
 def to_go_on_from(plan: Plan, run: str) -> Written | None:
     """The checkpoint that the plan's run goes on from; those that are none are named in the log."""
     if plan.resume_dir is None:
@@ -99,7 +104,7 @@ class Points(TrainerCallback):
     ) -> None:
         self._plan, self._run, self._tell, self._asked = plan, run, tell, asked_to_rest
         self._trainer, self._progress, self._per_epoch = trainer, progress, per_epoch
-        self._folder = Path(plan.output_dir) / "checkpoints"
+        self._folder = checkpoints_of(plan)
         self._came: tuple[Written, State] | None = None
         self._random = randomness.taken()
         self._since, self._took = time.monotonic(), 0.0

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from transformers import PrinterCallback, TrainerCallback
 
-from app.trainer_worker.training.failures import unusable_loss
+from app.trainer_worker.training.failures import ran_away, unusable_loss
 from app.trainer_worker.training.frames import Epoch, Evaluation, Frame, Phase, Step, frame_line
-from app.trainer_worker.training.stopping import Heard, Patience
+from app.trainer_worker.training.stopping import Heard, Patience, RunawayWatch, Watched
 from app.trainer_worker.training.weights import Weights, trained_weights
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ class Counted(Struct, frozen=True):
     best_step: int
     seconds: float
     heard: Heard | None
+    watched: Watched | None = None
 
 
 class Progress(TrainerCallback):
-    """Hears of every logged step. A loss that is not finite, or exactly 0, ends the run.
+    """Hears of every logged step. A loss that is not finite, exactly 0, or has run away, ends the run.
 
     An epoch's losses are means over its trained tokens, each token weighing the same. Only an epoch whose
     last step was made is told, or the run's: the trainer also calls its end when it is stopped in the middle.
@@ -54,7 +55,7 @@ class Progress(TrainerCallback):
         patience: Patience | None = None,
     ) -> None:
         self._tell, self._steps_per_epoch, self._memory_peak = tell, steps_per_epoch, memory_peak
-        self._eval_every, self._patience = eval_every, patience
+        self._eval_every, self._patience, self._runaway = eval_every, patience, RunawayWatch()
         self.curve = curve
         self._curve = curve.open("ab", buffering=0)
         self._trainer: RowTrainer
@@ -88,6 +89,7 @@ class Progress(TrainerCallback):
             best_step=self.best_step,
             seconds=self._seconds(),
             heard=self._patience.kept() if self._patience is not None else None,
+            watched=self._runaway.kept(),
         )
 
     def go_on(self, counted: Counted, best: Weights | None, curve: Path) -> None:
@@ -98,6 +100,8 @@ class Progress(TrainerCallback):
         self.best, self.best_step = best, counted.best_step
         if self._patience is not None and counted.heard is not None:
             self._patience.go_on(counted.heard)
+        if counted.watched is not None:
+            self._runaway.go_on(counted.watched)
         self._curve.write(curve.read_bytes())
 
     @property
@@ -124,6 +128,8 @@ class Progress(TrainerCallback):
         norm = float(logs["grad_norm"]) if "grad_norm" in logs else None
         if norm is not None and not math.isfinite(norm):
             raise unusable_loss(norm, state.global_step)
+        if self._runaway.hear(loss):
+            raise ran_away(loss, state.global_step, self._runaway.limit)
         self._epoch_loss += loss * trained
         self._epoch_tokens += trained
         now, tokens = time.monotonic(), self._trainer.read_tokens

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from msgspec import Struct
 
 from app.datasets.formats import Pair, fits, read_row
 from app.datasets.lines import read_lines
@@ -20,11 +21,18 @@ from app.trainer_worker.training.failures import BadRow, bad_rows, no_rows, noth
 Sides = tuple[Tokens, ...]  # a pair has two, the better one first; every other row is its only one
 
 
+class Row(Struct, frozen=True):
+    """A row of a file as tokens, and its 1-based line."""
+
+    line: int
+    sides: Sides
+
+
 def read_rows(
     path: Path, tokenizer: Tokenizer, max_length: int, train_on: TrainOn, method: Method, param: str
-) -> list[Sides]:
+) -> list[Row]:
     """Every row of a file as tokens. Raises `TrainingFault` naming all lines that cannot be trained on."""
-    rows: list[Sides] = []
+    rows: list[Row] = []
     bad: list[BadRow] = []
     empty: list[int] = []
     with open_source(path) as source:
@@ -51,7 +59,7 @@ def read_rows(
                 continue
             if any(side.trainable == 0 for side in sides):
                 empty.append(line.number)
-            rows.append(sides)
+            rows.append(Row(line.number, sides))
     if bad:
         raise bad_rows(bad, param)
     if empty:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from msgspec.structs import replace
 from transformers import set_seed
 
 from app.datasets.tokenise import labels_hash
 from app.domain.hyperparameters import AUTO_BETA, steps_per_epoch
-from app.trainer_worker.training.failures import labels_changed
+from app.trainer_worker.training.examples import write_examples
+from app.trainer_worker.training.failures import is_out_of_memory, labels_changed
 from app.trainer_worker.training.frames import Frame, Phase, Planned, Saved
+from app.trainer_worker.training.memory import give_back, memory_peak
 from app.trainer_worker.training.model import (
     compute_dtype,
     load_base,
     load_tokenizer,
-    memory_peak,
     ready,
     with_adapter,
 )
@@ -28,14 +27,22 @@ from app.trainer_worker.training.packing import pack
 from app.trainer_worker.training.plan import Plan
 from app.trainer_worker.training.points import AskedToRest, Points, run_of, to_go_on_from
 from app.trainer_worker.training.progress import Progress
-from app.trainer_worker.training.results import save_adapter, write_card, write_manifest
-from app.trainer_worker.training.rows import Sides, as_dataset, as_packed_dataset, as_pairs, read_rows
+from app.trainer_worker.training.results import Run, save_adapter, write_card, write_manifest
+from app.trainer_worker.training.rows import Row, as_dataset, as_packed_dataset, as_pairs, read_rows
 from app.trainer_worker.training.stopping import Patience
 from app.trainer_worker.training.trainer import PairTrainer, RowTrainer, collate, collate_pairs, configuration
 from app.trainer_worker.training.verify import Answers, answers
 from app.trainer_worker.training.weights import put_back, trained_weights
 
 Tell = Callable[[Frame], None]
+
+
+class OutOfMemory(MemoryError):
+    """Memory ran out in training or in evaluation, after `step`."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"out of memory after step {step}")
+        self.step = step
 
 
 def never() -> bool:
@@ -49,19 +56,20 @@ def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> 
     hyper, pairs = plan.hyperparameters, plan.method == "dpo"
     tokenizer = load_tokenizer(plan.model_dir)
 
-    def rows_of(path: str, param: str) -> list[Sides]:
+    def rows_of(path: str, param: str) -> list[Row]:
         return read_rows(Path(path), tokenizer, hyper.max_length, hyper.train_on, plan.method, param)
 
     training = rows_of(plan.training_file, "training_file")
     validation = rows_of(plan.validation_file, "validation_file") if plan.validation_file else []
-    learned = [side for sides in training for side in sides]
-    hashed = labels_hash(chain(learned, *validation))
+    learned, checked = ([side for row in rows for side in row.sides] for rows in (training, validation))
+    hashed = labels_hash(chain(learned, checked))
     if plan.labels_hash is not None and plan.labels_hash != hashed:
         raise labels_changed(plan.labels_hash, hashed)
     run = run_of(plan, hashed)
     if asked_to_rest():
         raise AskedToRest(None)
     base = load_base(plan)
+    give_back()  # weights pass through other types on their way
     set_seed(plan.seed % 2**32)  # before the adapter's weights are drawn
     model = with_adapter(base, plan)
     begin = trained_weights(model)
@@ -70,10 +78,10 @@ def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> 
     curve = results / "metrics.jsonl"
     curve.unlink(missing_ok=True)
 
-    def ready_made(rows: list[Sides]) -> Any:
+    def ready_made(rows: list[Row]) -> Any:
         if pairs:
-            return as_pairs(rows)
-        alone = [row for (row,) in rows]
+            return as_pairs([row.sides for row in rows])
+        alone = [side for row in rows for side in row.sides]
         return as_packed_dataset(pack(alone, hyper.max_length)) if hyper.packing else as_dataset(alone)
 
     sequences = ready_made(training)
@@ -114,12 +122,20 @@ def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> 
     )
     tell(planned)
     tell(Phase("training"))
-    points.train(total_steps)
+    try:
+        points.train(total_steps)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(trainer.state.global_step) from error
+        raise
     progress.close()
     eval_loss, kept_step = progress.eval_loss, trainer.state.global_step
     if patience is not None and progress.best is not None:
         put_back(model, progress.best)
         eval_loss, kept_step = patience.best, progress.best_step
+    looked = write_examples(
+        plan, results / "examples.jsonl", trainer, training, begin, tokenizer.pad_token_id
+    )
     tell(Phase("saving"))
     adapter = Path(plan.output_dir) / "adapter"
     save_adapter(model, adapter, plan)
@@ -135,18 +151,13 @@ def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> 
         tokens_per_second=round(trainer.read_tokens / progress.seconds, 2),
         memory_peak=memory_peak(),
     )
-    write_card(adapter, plan, planned, saved)
-    here = ready(plan.device)
-    hardware = {
-        "device": here.device,
-        "name": here.name,
-        "dtype": str(compute_dtype(plan.device)).removeprefix("torch."),
-    }
-    write_manifest(results / "manifest.json", plan, planned, saved, hardware, here.versions)
+    here, dtype = ready(plan.device), str(compute_dtype(plan.device)).removeprefix("torch.")
+    hardware = {"device": here.device, "name": here.name, "dtype": dtype}
+    made = Run(plan, planned, saved, looked, hardware, here.versions)
+    write_card(adapter, made, curve)
+    write_manifest(results / "manifest.json", made)
     trained = answers(model, plan, [row.input_ids for row in learned])
-    del trainer, model, base
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    del trainer, model, base, options
+    give_back()
     tell(replace(saved, memory_peak=memory_peak()))
     return trained

@@ -83,7 +83,11 @@ class RowTrainer(SFTTrainer):
 
     def _objective(self, model: Any, inputs: Any) -> tuple[torch.Tensor, int]:
         """What is to become less, summed, and over how many."""
-        return self._losses(model, inputs).sum(), _trained(inputs)
+        return self.row_losses(model, inputs).sum(), _trained(inputs)
+
+    def row_losses(self, model: Any, inputs: Any) -> torch.Tensor:
+        """What each row or pair adds to that."""
+        return self._losses(model, inputs)
 
     def _losses(self, model: Any, inputs: Any) -> torch.Tensor:
         """Each sequence's loss, summed over its labels."""
@@ -138,12 +142,15 @@ class PairTrainer(RowTrainer):
         self._reference = {name: one.to(self.args.device) for name, one in reference.items()}
 
     def _objective(self, model: Any, inputs: Any) -> tuple[torch.Tensor, int]:
+        losses = self.row_losses(model, inputs)
+        return losses.sum(), len(losses)
+
+    def row_losses(self, model: Any, inputs: Any) -> torch.Tensor:
         losses = self._losses(model, inputs)
         with torch.no_grad(), as_it_was(self.accelerator.unwrap_model(model), self._reference):
             before = self._losses(model, inputs)
         better, worse = (before - losses).chunk(2)
-        margins = self._beta * (better - worse)
-        return -torch.nn.functional.logsigmoid(margins).sum(), len(margins)
+        return -torch.nn.functional.logsigmoid(self._beta * (better - worse))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
         return sum(len(batch["labels"]) for batch in batch_samples) // 2
@@ -159,7 +166,7 @@ def configuration(plan: Plan, total_steps: int) -> SFTConfig:
         max_steps=hyper.max_steps or -1,
         per_device_train_batch_size=plan.rows_at_a_time,
         per_device_eval_batch_size=plan.rows_at_a_time,
-        gradient_accumulation_steps=hyper.gradient_accumulation,
+        gradient_accumulation_steps=plan.gradient_accumulation,
         learning_rate=hyper.learning_rate,
         lr_scheduler_type=hyper.scheduler if hyper.scheduler != "constant" else "constant_with_warmup",
         warmup_steps=warmup_steps(total_steps, hyper.warmup_ratio),
@@ -169,7 +176,8 @@ def configuration(plan: Plan, total_steps: int) -> SFTConfig:
         seed=plan.seed % 2**32,
         use_cpu=cpu,
         bf16=compute_dtype(plan.device) is torch.bfloat16,
-        gradient_checkpointing=False,
+        gradient_checkpointing=plan.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_steps=plan.logging_steps,
         logging_nan_inf_filter=False,
         eval_strategy="epoch" if plan.validation_file else "no",

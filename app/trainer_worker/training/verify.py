@@ -16,12 +16,12 @@ from app.trainer_worker.training.frames import Frame, Phase, Verified
 from app.trainer_worker.training.model import load_tuned
 from app.trainer_worker.training.plan import Plan
 
-ROWS_COMPARED = 4
+ROWS_COMPARED, TOKENS_READ, TOKENS_COMPARED = 4, 256, 32
 LARGEST_DIFFERENCE = 0.05
 
 
 class Answers(Struct, frozen=True):
-    """What the trained model made of a few rows: a tensor of logits (tokens, vocabulary) for each."""
+    """What the trained model made of the beginnings of a few rows: logits (tokens, vocabulary) of each."""
 
     plan: Plan
     rows: list[list[int]]
@@ -30,8 +30,8 @@ class Answers(Struct, frozen=True):
 
 def answers(model: Any, plan: Plan, rows: list[list[int]]) -> Answers:
     """Keep what the model says to the first rows, one at a time, as its user would ask."""
-    rows = rows[:ROWS_COMPARED]
-    return Answers(plan, rows, _logits(model, rows))
+    rows = [row[:TOKENS_READ] for row in rows[:ROWS_COMPARED]]
+    return Answers(plan, rows, logits_of(model, rows))
 
 
 def verify(trained: Answers, adapter_dir: Path, tell: Callable[[Frame], None]) -> Verified:
@@ -41,7 +41,7 @@ def verify(trained: Answers, adapter_dir: Path, tell: Callable[[Frame], None]) -
         model = load_tuned(trained.plan, adapter_dir)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise adapter_unusable("stock PEFT cannot load the stored adapter", error) from error
-    found = _logits(model, trained.rows)
+    found = logits_of(model, trained.rows)
     del model
     gc.collect()
     difference = max(
@@ -54,10 +54,14 @@ def verify(trained: Answers, adapter_dir: Path, tell: Callable[[Frame], None]) -
     return Verified(difference)
 
 
-def _logits(model: Any, rows: list[list[int]]) -> list[Any]:
+def logits_of(model: Any, rows: list[list[int]]) -> list[Any]:
+    """What a model says to the last tokens of each row alone: all that a vocabulary makes room for."""
     model.eval()
     with torch.inference_mode():
         return [
-            model(input_ids=torch.tensor([row], device=model.device), use_cache=False).logits[0].float().cpu()
+            model(input_ids=torch.tensor([row], device=model.device), use_cache=False)
+            .logits[0, -TOKENS_COMPARED:]
+            .float()
+            .cpu()
             for row in rows
         ]

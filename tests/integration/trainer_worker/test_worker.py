@@ -39,6 +39,7 @@ from app.scheduler.loop import serve as schedule
 from app.settings import Settings
 from app.storage.logs import logged_attempts, read_log
 from app.storage.store import Store
+from app.trainer_worker import kernel
 from app.trainer_worker.worker import serve as work
 from tests.faults.rounds import rounds
 from tests.handling import events_of, handling, send
@@ -149,7 +150,7 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
     assert " verified max_logit_difference=" in printed[0]
 
     adapter = tuple(file for file in tuning.result_files if file.name.startswith("adapter/"))
-    await shop.create("job-warm", warm_start=WarmStart("ft:1", "job-1", adapter))
+    await shop.create("job-warm", warm_start=WarmStart("ft:1", "job-1", adapter), export="merged")
     others = tuple(replace(file, sha256="0" * 64) for file in adapter)
     await shop.create("job-other", warm_start=WarmStart("ft:1", "job-1", others))
 
@@ -160,6 +161,9 @@ async def test_a_tuning_goes_from_order_to_proved_adapter_while_the_next_one_wai
     warm, other = await shop.tuning("job-warm"), await shop.tuning("job-other")
     assert warm.status == "succeeded"
     assert warm.epochs[0].train_loss < tuning.epochs[0].train_loss
+    assert warm.memory_peak > 100 * 1024**2
+    made = {file.name for file in warm.result_files}
+    assert {"merged/model.safetensors", "merged/tokenizer.json", "results/examples.jsonl"} <= made
     assert other.failure is not None
     assert (other.failure.code, other.failure.param) == ("file_unusable", "model")
 
@@ -219,9 +223,11 @@ def json_log() -> Iterator[io.StringIO]:
 
 
 async def test_an_attempt_goes_on_where_the_one_before_was_killed_or_paused(
-    shop: Shop, json_log: io.StringIO
+    shop: Shop, json_log: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = "job-killed"
+    job, vmstat = "job-killed", tmp_path / "vmstat"
+    monkeypatch.setattr(kernel, "VMSTAT", vmstat)
+    vmstat.write_text("pgfault 7\noom_kill 3\n")
     in_the_way = Path(shop.store.url.removeprefix("file://")) / "tunings" / job
     in_the_way.parent.mkdir(exist_ok=True)
     in_the_way.write_text("no folder: nothing of this tuning can be stored")
@@ -249,12 +255,17 @@ async def test_an_attempt_goes_on_where_the_one_before_was_killed_or_paused(
     # What is left comes with a step: the scheduler tells by it when the next one will start.
     assert beat.slots[0].occupant.seconds_left is not None
     [first] = children()
+    assert Path(f"/proc/{first.pid}/oom_score_adj").read_text() == "800\n"
+    vmstat.write_text("pgfault 9\noom_kill 4\n")  # as if the kernel had done it
     os.kill(first.pid, signal.SIGKILL)
 
     async def lost() -> bool:
         return "AttemptLost" in await shop.happened(job)
 
     await until(lost)
+    reduction = (await shop.tuning(job)).reduction
+    assert reduction is not None
+    assert (reduction.rows_at_a_time, reduction.gradient_accumulation) == (2, 2)
     kept = (await shop.tuning(job)).checkpoint
     assert kept is not None
 
@@ -265,7 +276,7 @@ async def test_an_attempt_goes_on_where_the_one_before_was_killed_or_paused(
     assert (await shop.steps(job, 2))[0] == kept.step + 1
     assert await logged_attempts(shop.store, job) == [1]
     transitions = [one for one in await shop.happened(job) if one not in REPEATED]
-    assert transitions == ["Created", "Dispatched", "Started", "AttemptLost", "Dispatched"]
+    assert transitions == ["Created", "Dispatched", "Started", "MemoryReduced", "AttemptLost", "Dispatched"]
 
     [second] = children()
     await shop.pause(job)

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from app.catalogue.at_hand import model_folder
 from app.catalogue.catalogue import Entry
+from app.catalogue.memory import estimate
 from app.trainer_worker.child import Child
 from app.trainer_worker.training.plan import Plan
 from tests.integration.training.forks import Forks, ended, forking
@@ -46,4 +47,6 @@ def plan(tmp_path: Path, tiny: Entry) -> Plan:
         validation_file=str(tmp_path / "validation.jsonl"),
         hyperparameters=hyperparameters(),
         output_dir=str(tmp_path / "output"),
+        memory=estimate(tiny, hyperparameters()),
+        examples=0,
     )

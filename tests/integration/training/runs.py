@@ -6,12 +6,14 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
+from safetensors.numpy import load_file
 
 from app.domain.hyperparameters import Hyperparameters, resolve
 from app.trainer_worker.child import Child, ChildDied
@@ -22,7 +24,7 @@ from tests.integration.training.forks import ended, pid_of
 EXAMPLE = Path(__file__).parents[3] / "examples" / "order_mails"
 WITHIN = 120.0
 TIMES = ("tokens_per_second", "seconds_left", "memory_peak")
-LAST = (frames.Saved, frames.Verified, frames.Failed, frames.Rested)
+LAST = (frames.Saved, frames.Verified, frames.Merged, frames.Failed, frames.Rested)
 
 
 def hyperparameters(*, rows: int = 8, **given: Any) -> Hyperparameters:
@@ -43,8 +45,43 @@ async def told(child: Child, request: Request) -> list[frames.Frame]:
     return heard
 
 
+async def saved(child: Child, plan: Plan) -> frames.Saved:
+    """The end of a run that ends well."""
+    last = (await told(child, Train(plan)))[-1]
+    assert isinstance(last, frames.Saved), last
+    return last
+
+
+async def failed(child: Child, plan: Plan) -> frames.Failed:
+    """The end of a run that fails, in a sentence that tells nothing of how and where."""
+    last = (await told(child, Train(plan)))[-1]
+    assert isinstance(last, frames.Failed), last
+    assert not re.search(r"/|Traceback|Error|<", last.message), last
+    return last
+
+
 def weights(plan: Plan) -> bytes:
     return (Path(plan.output_dir) / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def apart(one: Plan, other: Plan) -> float:
+    """The largest difference between two adapters' numbers."""
+    ours, theirs = (
+        load_file(Path(plan.output_dir) / "adapter" / "adapter_model.safetensors") for plan in (one, other)
+    )
+    assert ours.keys() == theirs.keys()
+    return max(float(abs(ours[name] - theirs[name]).max()) for name in ours)
+
+
+def manifest(plan: Plan) -> Any:
+    """The run's manifest."""
+    return json.loads((Path(plan.output_dir) / "results" / "manifest.json").read_text())
+
+
+def examples(plan: Plan) -> list[Any]:
+    """What was told of its rows, one by one."""
+    told = (Path(plan.output_dir) / "results" / "examples.jsonl").read_text()
+    return [json.loads(line) for line in told.splitlines()]
 
 
 def curve(plan: Plan) -> list[dict[str, Any]]:

@@ -13,25 +13,34 @@ import random
 import resource
 import shutil
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from app.datasets import measure
-from app.domain.tunings import WarmStart
+from app.domain.tunings import Reduction, WarmStart
 from app.trainer_worker.child import Child
 from app.trainer_worker.training import frames
-from app.trainer_worker.training.plan import Plan, Train, Verify
+from app.trainer_worker.training.plan import Merge, Plan, Train, Verify
 from tests.integration.training.forks import Forks, ended, pid_of
 from tests.integration.training.runs import (
     WITHIN,
+    apart,
+    examples,
+    failed,
     hyperparameters,
     killed,
     left_after,
+    manifest,
     resuming,
     same,
+    saved,
     told,
     weights,
 )
@@ -41,16 +50,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.asyncio(lo
 LAST_LAYER = ["layers.1.self_attn.q_proj", "layers.1.self_attn.v_proj"]
 
 
-async def saved(child: Child, plan: Plan) -> frames.Saved:
-    last = (await told(child, Train(plan)))[-1]
-    assert isinstance(last, frames.Saved), last
-    return last
-
-
-async def failed(child: Child, plan: Plan) -> frames.Failed:
-    last = (await told(child, Train(plan)))[-1]
-    assert isinstance(last, frames.Failed), last
-    return last
+@asynccontextmanager
+async def limited(child: Child, plan: Plan, room: int) -> AsyncIterator[None]:
+    """The child with so many bytes of memory to be had, besides what it has at rest."""
+    await failed(child, replace(plan, labels_hash="0" * 64))  # and so holds nothing of an earlier run
+    pid = pid_of(child)
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    before = resource.prlimit(pid, resource.RLIMIT_AS)
+    resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + room, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_AS, before)
 
 
 def previewed(plan: Plan) -> measure.Measure:
@@ -69,7 +80,9 @@ async def test_a_lora_run_tells_every_step_and_epoch_and_its_adapter_is_proved(
     child: Child, plan: Plan
 ) -> None:
     seen = previewed(plan)
-    plan = replace(plan, hyperparameters=hyperparameters(epochs=2), labels_hash=seen.labels_hash)
+    plan = replace(
+        plan, hyperparameters=hyperparameters(epochs=2), labels_hash=seen.labels_hash, examples=None
+    )
     heard = await told(child, Train(plan))
     assert heard[0] == frames.Phase("loading")
     [planned] = [frame for frame in heard if isinstance(frame, frames.Planned)]
@@ -98,6 +111,20 @@ async def test_a_lora_run_tells_every_step_and_epoch_and_its_adapter_is_proved(
     assert config["base_model_name_or_path"] == plan.model_id
     assert plan.model_dir not in json.dumps(config)
 
+    rows, left = examples(plan), manifest(plan)
+    assert sorted(row["line"] for row in rows) == list(range(1, 9))
+    assert rows == sorted(rows, key=lambda row: -row["loss_after"])
+    assert all(row["loss_after"] < row["loss_before"] for row in rows)
+    tokens = sum(row["trained_tokens"] for row in rows)
+    assert (tokens, left["examples"]) == (planned.trainable_tokens, {"looked_at": 8, "rows": 8})
+    began = sum(row["loss_before"] * row["trained_tokens"] for row in rows) / tokens
+    assert began == pytest.approx((steps[0].loss + steps[1].loss) / 2, rel=0.05)
+    assert left["memory"]["estimated"]["total"] == (plan.memory.total if plan.memory else 0)
+    assert left["memory"]["peak"] > left["memory"]["estimated"]["weights"]
+    card = (Path(plan.output_dir) / "adapter" / "README.md").read_text()
+    assert f"| 4 | {steps[3].loss:.4f} | {epochs[1].eval_loss:.4f} |" in card
+    assert all(told in card for told in (planned.labels_hash, "| torch | ", "| learning_rate | 0.01 |"))
+
 
 async def test_the_same_seed_makes_the_same_adapter_and_another_seed_another(
     child: Child, plan: Plan, tmp_path: Path
@@ -115,11 +142,26 @@ async def test_a_qlora_run_trains_on_four_bits_and_its_adapter_is_proved(child: 
     quantised = replace(
         plan, hyperparameters=hyperparameters(use_quantization=True), output_dir=plan.output_dir + "-4bit"
     )
-    lossy = await saved(child, quantised)
+    [*_, phase, lossy] = await told(child, Train(replace(quantised, examples=3)))
+    assert phase == frames.Phase("saving")
+    assert isinstance(lossy, frames.Saved)
+    assert manifest(quantised)["examples"] == {"looked_at": 3, "rows": 8}
     assert lossy.train_loss != full.train_loss  # the base is another, by its rounding
     assert lossy.train_loss == pytest.approx(full.train_loss, rel=0.5)
-    proof = (await told(child, Verify(str(Path(quantised.output_dir) / "adapter"))))[-1]
+    adapter = str(Path(quantised.output_dir) / "adapter")
+    proof = (await told(child, Verify(adapter)))[-1]
     assert isinstance(proof, frames.Verified), proof
+    merged = (await told(child, Merge(adapter)))[-1]
+    assert isinstance(merged, frames.Merged), merged
+    written = {path.name for path in Path(merged.merged_dir).iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= written
+    with safe_open(Path(merged.merged_dir) / "model.safetensors", framework="np") as tensors:
+        assert {tensors.get_slice(name).get_dtype() for name in list(tensors.keys())} == {"BF16"}
+    broken = Path(quantised.output_dir) / "adapter" / "adapter_model.safetensors"
+    broken.write_bytes(broken.read_bytes()[:100])
+    fault = (await told(child, Merge(adapter)))[-1]
+    assert isinstance(fault, frames.Failed)
+    assert fault.code == "merged_unusable"
 
 
 async def test_a_batch_in_parts_is_the_same_batch(child: Child, plan: Plan, tmp_path: Path) -> None:
@@ -237,6 +279,7 @@ async def test_dpo_begins_at_ln_2_and_learns_to_prefer(
     # What the model is held to is what it was when the run began: here the adapter that it goes on from.
     further = replace(
         first,
+        examples=1,
         hyperparameters=replace(hyper, learning_rate=1e-3),
         warm_start=WarmStart("ft:tiny::job-0", "job-0", ()),
         warm_start_dir=str(Path(first.output_dir) / "adapter"),
@@ -245,6 +288,9 @@ async def test_dpo_begins_at_ln_2_and_learns_to_prefer(
     losses = [one.loss for one in await told(child, Train(further)) if isinstance(one, frames.Step)]
     assert losses[0] == pytest.approx(math.log(2), abs=1e-6)
     assert losses[-1] < losses[0]
+    [pair] = examples(further)
+    assert pair["loss_before"] == pytest.approx(math.log(2), abs=1e-6)
+    assert pair["loss_after"] < pair["loss_before"]
 
 
 async def test_packed_rows_are_the_rows_alone(child: Child, plan: Plan, tmp_path: Path) -> None:
@@ -270,6 +316,65 @@ async def test_packed_rows_are_the_rows_alone(child: Child, plan: Plan, tmp_path
         assert other.loss == pytest.approx(one.loss, rel=1e-4)
         assert other.grad_norm == pytest.approx(one.grad_norm, rel=1e-3)
     assert also[-1].eval_loss == pytest.approx(ran[-1].eval_loss, rel=1e-4)
+
+
+async def test_a_run_out_of_memory_goes_on_with_fewer_rows_at_a_time_and_learns_the_same(
+    child: Child, plan: Plan, tmp_path: Path
+) -> None:
+    # All tokens of 8 rows, times the vocabulary: half of that fits into what is left, all of it does not.
+    asked: dict[str, Any] = {"batch_size": 8, "epochs": 2, "train_on": "all", "learning_rate": 1e-3}
+    plan = replace(plan, hyperparameters=hyperparameters(**asked))
+    ran = await told(child, Train(plan))
+    few = replace(plan, output_dir=str(tmp_path / "few"))
+    async with limited(child, plan, 75 * 1024**2):
+        heard = await told(child, Train(few))
+    assert next(one for one in heard if isinstance(one, frames.Reduced)) == frames.Reduced(0, 4, 2, False)
+    kept = replace(few, reduction=Reduction(1, 1, 8, True), output_dir=str(tmp_path / "kept"))
+    also = await told(child, Train(kept))
+    for other, one in ((few, heard), (kept, also)):
+        assert apart(plan, other) < 1e-5
+        steps = zip(
+            *([one for one in some if isinstance(one, frames.Step)] for some in (ran, one)), strict=True
+        )
+        for ours, theirs in steps:
+            assert (theirs.step, theirs.tokens) == (ours.step, ours.tokens)
+            assert (theirs.loss, theirs.grad_norm) == pytest.approx((ours.loss, ours.grad_norm), rel=1e-4)
+        assert one[-1].eval_loss == pytest.approx(ran[-1].eval_loss, rel=1e-5)  # type: ignore[union-attr]
+    assert manifest(kept)["reduction"]["gradient_checkpointing"]
+
+    long = {
+        "messages": [{"role": "user", "content": "one two " * 500}, {"role": "assistant", "content": "3"}]
+    }
+    Path(plan.training_file).write_text((json.dumps(long) + "\n") * 2)
+    hyper = hyperparameters(rows=2, batch_size=2, train_on="all")
+    for room, forms, param in (
+        (100, [(1, False), (1, True)], "hyperparameters.max_length"),
+        (5, [], "hyperparameters.use_quantization"),
+    ):
+        async with limited(child, plan, room * 1024**2):
+            [*heard, fault] = await told(child, Train(replace(plan, hyperparameters=hyper)))
+        assert isinstance(fault, frames.Failed)
+        assert (fault.code, fault.blame, fault.param) == ("out_of_memory", "user", param)
+        reduced = [one for one in heard if isinstance(one, frames.Reduced)]
+        assert [(one.rows_at_a_time, one.gradient_checkpointing) for one in reduced] == forms
+
+
+async def test_a_loss_that_runs_away_ends_the_run(child: Child, plan: Plan) -> None:
+    yes, no = ({"role": "assistant", "content": word} for word in ("Yes.", "No."))
+    pairs = [
+        {"prompt": [{"role": "user", "content": "Well?"}], "chosen": [better], "rejected": [worse]}
+        for better, worse in ((yes, no), (no, yes))  # whatever is learned of one is wrong for the other
+    ]
+    Path(plan.training_file).write_text("".join(json.dumps(pair) + "\n" for pair in pairs * 4))
+    hyper = hyperparameters(
+        method="dpo", beta=100, learning_rate=1, warmup_ratio=0, batch_size=8, epochs=20, scheduler="constant"
+    )
+    fault = await failed(child, replace(plan, method="dpo", hyperparameters=hyper, validation_file=None))
+    assert (fault.code, fault.blame, fault.param) == (
+        "loss_ran_away",
+        "user",
+        "hyperparameters.learning_rate",
+    )
 
 
 async def test_an_adapter_with_other_weights_is_found_out(child: Child, plan: Plan, tmp_path: Path) -> None:
@@ -323,9 +428,31 @@ async def test_a_base_that_computes_no_number_ends_at_the_first_step(
 async def test_a_model_that_cannot_be_read_is_the_platforms_fault(
     child: Child, plan: Plan, tmp_path: Path
 ) -> None:
-    fault = await failed(child, replace(plan, model_dir=str(tmp_path / "nothing")))
-    assert (fault.code, fault.blame) == ("model_unreadable", "platform")
-    assert str(tmp_path) not in fault.message
+    def cut(path: Path) -> None:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    def without_one(path: Path) -> None:
+        tensors = load_file(path)
+        del tensors["model.layers.1.mlp.up_proj.weight"]
+        save_file(tensors, path, {"format": "pt"})
+
+    def wider(path: Path) -> None:
+        path.write_text(path.read_text().replace('"intermediate_size": 128', '"intermediate_size": 256'))
+
+    harms: list[tuple[str, Callable[[Path], None]]] = [
+        ("config.json", Path.unlink),
+        ("config.json", cut),
+        ("config.json", wider),
+        ("tokenizer.json", cut),
+        ("model.safetensors", cut),
+        ("model.safetensors", without_one),
+    ]
+    for number, (name, harm) in enumerate(harms):
+        broken = tmp_path / str(number)
+        shutil.copytree(plan.model_dir, broken)
+        harm(broken / name)
+        fault = await failed(child, replace(plan, model_dir=str(broken)))
+        assert (fault.code, fault.blame) == ("model_unreadable", "platform"), (name, harm, fault)
 
 
 async def test_what_was_previewed_is_what_is_trained_or_nothing_is(child: Child, plan: Plan) -> None:

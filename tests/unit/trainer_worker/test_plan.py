@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.domain.hyperparameters import TABLE, Hyperparameters, resolve
 from app.domain.tunings import (
@@ -18,6 +19,10 @@ from app.domain.tunings import (
     FileRef,
     ModelRef,
     Order,
+    Reduction,
+    ReportLost,
+    ReportMemoryReduced,
+    ReportStarted,
     ResultFile,
     RunAttempt,
     WarmStart,
@@ -69,8 +74,11 @@ class Warm(Child):
         self.ready = Ready("cpu", "a processor", 1, {})
 
 
-def told(given: dict[str, Any] | None = None, **changed: Any) -> Plan:
-    """The plan that the child reads for a tuning created with this, by way of log and work order."""
+def told(given: dict[str, Any] | None = None, *, reduction: Reduction | None = None, **changed: Any) -> Plan:
+    """The plan that the child reads for a tuning created with this, by way of log and work order.
+
+    With a reduction, its second attempt's: the first one was out of memory, and then lost.
+    """
     hyperparameters = resolve(
         given or {},
         rows=FILE.rows,
@@ -89,7 +97,17 @@ def told(given: dict[str, Any] | None = None, **changed: Any) -> Plan:
     }
     story = Scenario(TUNINGS, JOB)
     story.then(CreateTuning(**values | changed))
-    decision = story.when(AssignAttempt(ATTEMPT))
+    attempt = ATTEMPT
+    if reduction is not None:
+        attempt = replace(ATTEMPT, number=2)
+        for command in (
+            AssignAttempt(ATTEMPT),
+            ReportStarted(1, "session-1"),
+            ReportMemoryReduced(1, "session-1", reduction),
+            ReportLost(1, "session-1", "child_died"),
+        ):
+            story.then(command)
+    decision = story.when(AssignAttempt(attempt))
     [order] = decision.orders
     read = msgspec.json.decode(msgspec.json.encode(order), type=Order)
     assert isinstance(read, RunAttempt)
@@ -120,6 +138,8 @@ def test_a_hyperparameter_changes_what_the_trainer_is_told(name: str) -> None:
         ({"labels_hash": "ef" * 32}, "labels_hash"),
         ({"model": ModelRef("m", "r2")}, "model_revision"),
         ({"validation_file": None}, "validation_file"),
+        ({"example_losses": 5}, "examples"),
+        ({"model": ModelRef("smollm2-135m-instruct", "r1")}, "memory"),
     ],
 )
 def test_so_does_everything_else_that_training_depends_on(changed: dict[str, Any], field: str) -> None:
@@ -130,3 +150,13 @@ def test_the_adapter_to_go_on_from_is_told_with_its_digests() -> None:
     start = WarmStart("ft:m::job-0", "job-0", (ADAPTER,))
     plan = told(warm_start=start)
     assert (plan.warm_start, plan.warm_start_dir) == (start, "/f/warm_start")
+
+
+def test_out_of_memory_a_batch_is_taken_in_more_parts_and_then_less_is_kept() -> None:
+    plan, forms = told({"batch_size": 12}), []
+    while (reduction := plan.reduced(3)) is not None:
+        plan = told({"batch_size": 12}, reduction=reduction)
+        assert plan.rows_at_a_time * plan.gradient_accumulation == 12
+        assert plan.hyperparameters == told({"batch_size": 12}).hyperparameters
+        forms.append((plan.rows_at_a_time, plan.gradient_checkpointing))
+    assert forms == [(6, False), (3, False), (1, False), (1, True)]

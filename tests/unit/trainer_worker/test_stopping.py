@@ -1,10 +1,10 @@
-"""How long a run waits for a lower loss."""
+"""How long a run waits for a lower loss, and how long it may be where no loss should be."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.trainer_worker.training.stopping import Patience
+from app.trainer_worker.training.stopping import Patience, RunawayWatch
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,22 @@ def test_patience_ends_after_so_many_evaluations_in_vain(
     assert over == [number == ends_after for number in range(1, len(losses) + 1)]
     assert (patience.best, lowest[-1]) == (best, best)
     assert lowest == sorted(lowest, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("losses", "ends_after"),
+    [
+        ([2.0, 1.9, 1.8, 1.8, 1.7, *[6.0] * 20], 15),  # four nats above the best of the first
+        ([2.0, 1.9, 1.8, 1.8, 1.7, *[5.0] * 20], None),
+        ([11.0, 10.9, *[20.0] * 40], None),  # a model with random weights is bad at all times
+        ([0.1, *[3.9] * 40], None),  # one easy row, and then hard ones
+        ([2.0, *[9.0] * 9, 2.0, *[9.0] * 9, 2.0], None),  # it came back
+        ([0.69, *[40.0] * 40], 11),
+    ],
+)
+def test_a_run_has_run_away_when_its_loss_stays_far_above_its_first(
+    losses: list[float], ends_after: int | None
+) -> None:
+    watch = RunawayWatch()
+    ended = next((step for step, loss in enumerate(losses, 1) if watch.hear(loss)), None)
+    assert ended == ends_after

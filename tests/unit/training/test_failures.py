@@ -1,18 +1,67 @@
 from __future__ import annotations
 
 import errno
+import re
 
 import pytest
 
 from app.trainer_worker.training.failures import (
     BadRow,
+    adapter_not_usable_again,
     adapter_unusable,
     bad_rows,
     failure_of,
+    labels_changed,
+    merged_unusable,
+    model_unreadable,
+    no_rows,
     nothing_to_train,
+    ran_away,
+    too_little_memory,
+    unknown_target_modules,
     unusable_loss,
 )
 from app.trainer_worker.training.plan import PlanError
+from scripts.docs.errors import table_of_codes
+
+FAULTS = [
+    bad_rows([BadRow(1, "no JSON")], "training_file"),
+    nothing_to_train([1], "training_file", 16),
+    no_rows("validation_file"),
+    labels_changed("a", "b"),
+    unusable_loss(0.0, 3),
+    unusable_loss(float("nan"), 1),
+    unusable_loss(float("inf"), 9),
+    ran_away(9.5, 40, 6.0),
+    unknown_target_modules("q"),
+    model_unreadable(OSError("/root/model: no such file")),
+    adapter_not_usable_again(KeyError("/root/adapter")),
+    adapter_unusable("stock PEFT cannot load the stored adapter", OSError("/root/adapter")),
+    merged_unusable("stock transformers cannot load the merged model", OSError("/root/merged")),
+    too_little_memory(2048),
+    MemoryError("/root"),
+    PlanError("the plan cannot be used: Object missing required field `seed`"),
+    OSError(errno.ENOSPC, "No space left on device", "/root/output"),
+    FileNotFoundError(errno.ENOENT, "No such file", "/root/rows.jsonl"),
+    ImportError("cannot import name 'x' from 'y' (/usr/lib/y.py)"),
+]
+# Of the domain, and of whoever fetches models; the rest is told by a child.
+ELSEWHERE = {"attempts_exhausted", "model_forbidden", "model_not_on_hub", "model_unknown"}
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: failure_of(error).code)
+def test_every_failure_says_what_to_do_and_nothing_of_how_and_where(error: Exception) -> None:
+    failed = failure_of(error)
+    [row] = [row for row in table_of_codes().failure if row.code == failed.code]
+    assert (row.blame, row.retryable) == (failed.blame, failed.retryable)
+    assert "; " in failed.message
+    assert not re.search(r"/|Traceback|Error:", failed.message)
+    assert "\n" not in failed.detail
+
+
+def test_every_code_of_a_failure_is_tried_here() -> None:
+    tried = {failure_of(error).code for error in FAULTS}
+    assert tried | ELSEWHERE == {row.code for row in table_of_codes().failure}
 
 
 class OutOfMemoryError(RuntimeError):
