@@ -147,6 +147,8 @@ async def command_of(
         request_hash=request_hash,
         warm_start=_warm_start(earlier) if earlier else None,
         labels_hash=values.get("preview_hash"),
+        export=values.get("export", "adapter"),
+        example_losses=values.get("example_losses"),
     )
 
 

@@ -13,16 +13,18 @@ from app.api.wire import HANG_UP
 
 
 class Download(Stream):
-    """An answer of `size` bytes to be stored as `name`.
+    """An answer of `size` bytes to be stored as `name`; None: how many is not known before the end.
 
     Once its key is no longer good the connection breaks, so that nobody takes what came for the whole.
     """
 
     def __init__(
-        self, session: Session, chunks: AsyncIterator[bytes], *, name: str, size: int, media_type: str
+        self, session: Session, chunks: AsyncIterator[bytes], *, name: str, size: int | None, media_type: str
     ) -> None:
         label = name.encode("ascii", "replace").decode().replace('"', "'")
-        headers = {"content-length": str(size), "content-disposition": f'attachment; filename="{label}"'}
+        headers = {"content-disposition": f'attachment; filename="{label}"'}
+        if size is not None:
+            headers["content-length"] = str(size)
         super().__init__(chunks, media_type=media_type, headers=headers)
         self._keys, self._key_id = session.service.keys, session.caller.key_id
 

@@ -21,14 +21,15 @@ SDK = Path(__file__).parents[1]
 NAMES = """
     APIConnectionError APIError APITimeoutError Account AccountLimits AccountUsage ApiKey AsyncPage
     AsyncTuningClient AsyncTuningJob AsyncTuningUpdate AuditEntry AuthenticationError Checkpoint
-    ConflictError CutEnd Deleted DeletedFile ErrorType File FileCheck FileFault FileStatistics
-    HYPERPARAMETERS Health Hyperparameter Hyperparameters InvalidRequestError JobStatus Lengths Limits
-    MemoryParts Model NotFoundError Page PermissionError PreviewRow PreviewToken QueuePlace RateLimitError
-    RequestFault RowFinding ServerError StepCounts StepMetric Suggestion TimeEstimate TimeoutError
-    TokenCounts TuningClient TuningEstimate TuningEvent TuningFailure TuningJob TuningLog TuningMetrics
-    TuningPreview TuningUpdate Upload UploadPart WebhookAnswer WebhookAttempt WebhookDelivery
-    WebhookEndpoint WebhookEvent WebhookReplay WebhookRequest WebhookVerificationError WorkerFit __version__
-    retry_with_exponential_backoff verify_webhook
+    ConflictError CutEnd Deleted DeletedFile ErrorType ExampleLoss ExampleLosses File FileCheck FileFault
+    FileStatistics HYPERPARAMETERS Health Hyperparameter Hyperparameters InvalidRequestError JobStatus
+    Lengths Limits MemoryParts Model NotFoundError Page PermissionError PreviewRow PreviewToken
+    QueuePlace RateLimitError ReducedMemory RequestFault RerunOutcome RowFinding ServerError StepCounts
+    StepMetric Suggestion TimeEstimate TimeoutError TokenCounts TuningClient TuningEstimate TuningEvent
+    TuningFailure TuningJob TuningLog TuningMemory TuningMetrics TuningPreview TuningUpdate Upload
+    UploadPart WebhookAnswer WebhookAttempt WebhookDelivery WebhookEndpoint WebhookEvent WebhookReplay
+    WebhookRequest WebhookVerificationError WorkerFit __version__ retry_with_exponential_backoff
+    verify_webhook
 """
 NOUNS = ("tunings", "files", "uploads", "models", "keys", "accounts", "webhooks", "audit")
 

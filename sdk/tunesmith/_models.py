@@ -47,6 +47,62 @@ class QueuePlace(Resource):
     _shown = ("position", "estimated_start")
 
 
+class ReducedMemory(Resource):
+    """How a tuning went on after it was out of memory; what is learned is the same."""
+
+    rows_at_a_time: int | None
+    gradient_accumulation: int | None
+    gradient_checkpointing: bool | None
+
+    _shown = ("rows_at_a_time", "gradient_checkpointing")
+
+
+class TuningMemory(Resource):
+    """Memory of a tuning in bytes: `estimated` before, `peak` once it succeeded, `reduced` if it ran out."""
+
+    estimated: int | None
+    peak: int | None
+    reduced: ReducedMemory | None
+
+    _nested: ClassVar[Nested] = {"reduced": ReducedMemory}
+    _shown = ("estimated", "peak")
+
+
+class RerunOutcome(Resource):
+    """How a tuning that repeated another came out: whether its weights are the same, how far its losses."""
+
+    of: str
+    same_adapter: bool | None
+    largest_loss_difference: float | None
+
+    _shown = ("of", "same_adapter", "largest_loss_difference")
+
+
+class ExampleLoss(Resource):
+    """A row of the training file by its line; losses in nats per trained token, dpo: of the pair."""
+
+    line: int
+    tokens: int | None
+    trained_tokens: int | None
+    loss_before: float | None
+    loss_after: float | None
+
+    _shown = ("line", "loss_before", "loss_after")
+
+
+class ExampleLosses(Resource):
+    """Rows of a training file, the worst after training first; `looked_at` of all `rows` were looked at."""
+
+    object: str
+    data: list[ExampleLoss]
+    has_more: bool
+    looked_at: int | None
+    rows: int | None
+
+    _nested: ClassVar[Nested] = {"data": ExampleLoss}
+    _shown = ("looked_at", "rows")
+
+
 class TuningFailure(Resource):
     """Why a tuning failed: a stable `code`, and a `message` that says what to do."""
 

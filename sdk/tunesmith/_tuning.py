@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tunesmith._call import without_none
-from tunesmith._models import ENDED, QueuePlace, TuningFailure, TuningMetrics
+from tunesmith._models import ENDED, QueuePlace, RerunOutcome, TuningFailure, TuningMemory, TuningMetrics
 from tunesmith._resource import plain
 
 
@@ -169,6 +169,23 @@ class TuningFields:
     def rerun_of(self) -> str | None:
         """Id of the job that it repeats, if any."""
         return self._data.get("rerun_of")
+
+    @property
+    def export(self) -> str | None:
+        """What it makes: `adapter`, or `merged`, a model that needs no PEFT, beside it."""
+        return self._data.get("export")
+
+    @property
+    def memory(self) -> TuningMemory | None:
+        """What it was estimated to take, and took."""
+        memory = self._data.get("memory")
+        return TuningMemory(memory) if isinstance(memory, Mapping) else None
+
+    @property
+    def rerun_outcome(self) -> RerunOutcome | None:
+        """Of a rerun that succeeded and was got by itself: whether it came out the same."""
+        outcome = self._data.get("rerun_outcome")
+        return RerunOutcome(outcome) if isinstance(outcome, Mapping) else None
 
     @property
     def ended(self) -> bool:

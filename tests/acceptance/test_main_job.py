@@ -64,6 +64,10 @@ def test_the_job_tells_what_came_of_it(tuned: tuple[TuningJob, Path, list[str]])
     assert job.metrics.progress == 1.0
     assert job.metrics.eval_loss is not None
     assert {"loading", "training"} <= set(phases)
+    assert job.memory is not None
+    assert job.memory.estimated is not None
+    assert job.memory.peak is not None
+    assert 0.7 < job.memory.estimated / job.memory.peak < 1.4
 
 
 def test_the_adapter_is_one_for_stock_peft(tuned: tuple[TuningJob, Path, list[str]]) -> None:
@@ -78,6 +82,8 @@ def test_the_tuned_model_is_listed_beside_its_base(
 ) -> None:
     with TuningClient(service.key, base_url=service.url) as client:
         assert {MODEL, tuned[0].fine_tuned_model} <= {model.id for model in client.models.list()}
+        rows = client.tunings.examples(tuned[0].id)
+        assert (rows.looked_at, rows.rows) == (8, 8)
 
 
 async def test_a_plain_consumer_finds_the_whole_life_of_the_job_on_the_log(

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import tarfile
 import tempfile
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Annotated
 
 from litestar import get
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
 from app.api.downloads import Download
 from app.api.errors import ApiError
 from app.api.reading import the_tuning
-from app.api.session import Authenticated
+from app.api.session import Authenticated, Session
+from app.domain.tunings import Export, Tuning
+
+MERGED = "merged/"
 
 
 @get(
@@ -26,13 +30,22 @@ from app.api.session import Authenticated
     audit=True,
     media_type="application/gzip",
 )
-async def adapter(session: Authenticated, id: FromPath[str]) -> Download:
-    """The adapter as a tar.gz that stock PEFT loads once it is unpacked."""
+async def adapter(
+    session: Authenticated,
+    id: FromPath[str],
+    form: Annotated[
+        Export,
+        QueryParameter(description="`merged`: the whole model, of a tuning created with `export` `merged`."),
+    ] = "adapter",
+) -> Download:
+    """The adapter as a tar.gz that stock PEFT loads once it is unpacked; or the merged model likewise."""
     tuning = (await the_tuning(session, id)).tuning
     if tuning.status != "succeeded":
         raise ApiError(
             400, "adapter_not_ready", f"tuning {id} is {tuning.status}; only a succeeded one has an adapter"
         )
+    if form == "merged":
+        return _merged(session, tuning)
     with tempfile.TemporaryDirectory(prefix="tunesmith-adapter-") as folder:
         for file in tuning.result_files:
             if file.name.startswith("adapter/"):
@@ -47,6 +60,27 @@ async def adapter(session: Authenticated, id: FromPath[str]) -> Download:
 
     size, name = packed.tell(), f"{id}.tar.gz"
     return Download(session, chunks(), name=name, size=size, media_type="application/gzip")
+
+
+def _merged(session: Session, tuning: Tuning) -> Download:
+    """The files of the merged model, as they come from the store: they may be larger than the disk here."""
+    files = [file for file in tuning.result_files if file.name.startswith(MERGED)]
+    if not files:
+        told = f"tuning {tuning.id} made an adapter only; create one with export merged"
+        raise ApiError(400, "not_exported", told, "form")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        packing = zlib.compressobj(0, wbits=31)  # weights cannot be made smaller
+        for file in files:
+            member = tarfile.TarInfo(file.name.removeprefix(MERGED))
+            member.size = file.bytes
+            yield packing.compress(_anonymous(member).tobuf(tarfile.GNU_FORMAT))
+            async for chunk in session.service.store.stream(file.key):
+                yield packing.compress(chunk)
+            yield packing.compress(bytes(-file.bytes % tarfile.BLOCKSIZE))
+        yield packing.compress(bytes(2 * tarfile.BLOCKSIZE)) + packing.flush()
+
+    return Download(session, chunks(), name=f"{tuning.id}.tar.gz", size=None, media_type="application/gzip")
 
 
 def _packed(folder: Path) -> IO[bytes]:

@@ -14,6 +14,7 @@ from app.api.errors import invalid
 from app.api.idempotency import idempotency_key
 from app.api.past import as_it_was
 from app.api.requests import After, Limit, json_object, read_fields
+from app.api.reruns import outcome_of
 from app.api.schemas.pages import Page, page
 from app.api.schemas.tunings import MetadataFilter, TuningJob, TuningRequest, TuningUpdate, tuning_view
 from app.api.session import Authenticated, Session
@@ -77,7 +78,7 @@ async def retrieve(
     if as_of_version is not None or as_of is not None:
         return await as_it_was(session, id, as_of_version, as_of)
     found = await reading.the_tuning(session, id)
-    return tuning_view(found.tuning, found.version, found.told)
+    return tuning_view(found.tuning, found.version, found.told, await outcome_of(session, found.tuning))
 
 
 @get("/v1/tunings.list", operation_id="listTunings", scope="read", deep_query=MetadataFilter)

@@ -11,7 +11,7 @@ from app.api.schemas.hyperparameters import Given
 from app.api.schemas.pages import seconds
 from app.domain.hyperparameters import Hyperparameters
 from app.domain.telling import TuningError, failure_view
-from app.domain.tunings import Method, Status, Tuning
+from app.domain.tunings import Export, Method, Status, Tuning
 from app.log.metrics import Step
 
 Text = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
@@ -44,6 +44,19 @@ class TuningRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     preview_hash: Annotated[
         PreviewHash | None,
         Meta(description="Of tunings.preview: the tuning fails if it would train anything else."),
+    ] = None
+    export: Annotated[
+        Export,
+        Meta(
+            description="What is made: the adapter, or beside it a `merged` model in bf16 that needs no PEFT."
+        ),
+    ] = "adapter"
+    example_losses: Annotated[
+        Annotated[int, Meta(ge=0, le=100_000)] | None,
+        Meta(
+            description="Of how many training rows at most the loss before and after is told, for "
+            "tunings.examples; null: of as many as take little time beside the training."
+        ),
     ] = None
 
 
@@ -97,6 +110,37 @@ class TuningMetrics(Struct, frozen=True, kw_only=True):
     ]
 
 
+class ReducedMemory(Struct, frozen=True, kw_only=True):
+    """How a tuning went on after it was out of memory; what is learned is the same."""
+
+    rows_at_a_time: Annotated[int, Meta(description="Rows that go through the model together.")]
+    gradient_accumulation: Annotated[int, Meta(description="Parts that a step's rows are taken in.")]
+    gradient_checkpointing: Annotated[
+        bool, Meta(description="Whether activations are computed again, to save more.")
+    ]
+
+
+class TuningMemory(Struct, frozen=True, kw_only=True):
+    """Memory of a tuning, in bytes; its `results/manifest.json` has the estimate by part."""
+
+    estimated: Annotated[int, Meta(description="What it was estimated to need; 0 when nobody could tell.")]
+    peak: Annotated[int | None, Meta(description="The most it held at once; null until it succeeded.")]
+    reduced: Annotated[ReducedMemory | None, Meta(description="Null unless it was out of memory.")]
+
+
+class RerunOutcome(Struct, frozen=True, kw_only=True):
+    """How a tuning that repeated another came out beside it."""
+
+    of: Annotated[str, Meta(description="Id of the tuning that it repeated.")]
+    same_adapter: Annotated[
+        bool | None, Meta(description="Whether the weights are the same to the bit; null when it made none.")
+    ]
+    largest_loss_difference: Annotated[
+        float | None,
+        Meta(description="Over all steps, in nats per token; null when no step can be compared."),
+    ]
+
+
 class TuningJob(Struct, frozen=True, kw_only=True):
     """A tuning."""
 
@@ -139,6 +183,14 @@ class TuningJob(Struct, frozen=True, kw_only=True):
     phase_detail: Annotated[
         str | None, Meta(description="How far the phase is, in words, as of a model that is fetched.")
     ] = None
+    export: Annotated[Export, Meta(description="What it makes: the adapter, or a merged model too.")] = (
+        "adapter"
+    )
+    memory: Annotated[TuningMemory | None, Meta(description="What it takes.")] = None
+    rerun_outcome: Annotated[
+        RerunOutcome | None,
+        Meta(description="In tunings.get, of a rerun that succeeded: whether it came out the same."),
+    ] = None
 
 
 class Progress(Struct, frozen=True):
@@ -155,7 +207,9 @@ class Progress(Struct, frozen=True):
 NOTHING_TOLD = Progress()
 
 
-def tuning_view(tuning: Tuning, version: int, told: Progress = NOTHING_TOLD) -> TuningJob:
+def tuning_view(
+    tuning: Tuning, version: int, told: Progress = NOTHING_TOLD, rerun: RerunOutcome | None = None
+) -> TuningJob:
     """The tuning object."""
     waits = tuning.status == "pending" and tuning.attempt is None and told.position is not None
     return TuningJob(
@@ -185,6 +239,9 @@ def tuning_view(tuning: Tuning, version: int, told: Progress = NOTHING_TOLD) -> 
         warm_start=tuning.warm_start.model if tuning.warm_start else None,
         preview_hash=tuning.labels_hash,
         rerun_of=tuning.rerun_of,
+        export=tuning.export,
+        memory=_memory(tuning),
+        rerun_outcome=rerun,
     )
 
 
@@ -197,6 +254,17 @@ def shown_phase(tuning: Tuning, phase: str | None, phase_attempt: int | None) ->
     if phase is not None and phase_attempt == tuning.attempt.number:
         return phase
     return "loading" if tuning.status == "running" else "assigned"
+
+
+def _memory(tuning: Tuning) -> TuningMemory:
+    reduction, reduced = tuning.reduction, None
+    if reduction is not None:
+        reduced = ReducedMemory(
+            rows_at_a_time=reduction.rows_at_a_time,
+            gradient_accumulation=reduction.gradient_accumulation,
+            gradient_checkpointing=reduction.gradient_checkpointing,
+        )
+    return TuningMemory(estimated=tuning.memory, peak=tuning.memory_peak or None, reduced=reduced)
 
 
 def _metrics(tuning: Tuning, last: Step | None) -> TuningMetrics | None:

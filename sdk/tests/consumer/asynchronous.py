@@ -16,6 +16,7 @@ from tunesmith import (
     AuditEntry,
     Checkpoint,
     Deleted,
+    ExampleLosses,
     File,
     FileCheck,
     FileFault,
@@ -108,6 +109,8 @@ async def with_tunings(client: AsyncTuningClient, file: str) -> AsyncTuningJob:
     events: AsyncPage[TuningEvent] = await client.tunings.events(job.id)
     checkpoints: AsyncPage[Checkpoint] = await client.tunings.checkpoints(job.id)
     log: TuningLog = await client.tunings.logs(job.id, 1)
+    worst: ExampleLosses = await client.tunings.examples(job.id, limit=3)
+    print(worst.looked_at, worst.data[0].line, worst.data[0].loss_after)
     curve: AsyncPage[StepMetric] = await client.tunings.metrics(job.id, points=100)
     print(len(events), checkpoints[0].step, log.text, curve[0].loss)
     job = await client.tunings.wait_for_completion(job.id, timeout=5)
@@ -130,6 +133,8 @@ async def with_a_job(job: AsyncTuningJob) -> None:
     reason: str | None = job.error.code if job.error else None
     position: int | None = job.queue.position if job.queue else None
     print(loss, reason, position, job.fine_tuned_model, job.warm_start, job.rerun_of, job.ended)
+    same: bool | None = job.rerun_outcome.same_adapter if job.rerun_outcome else None
+    print(same, job.memory and job.memory.peak, job.export, (await job.examples()).rows)
     async for event in job.stream_events():
         print(event.ends)
     async for update in job.watch():

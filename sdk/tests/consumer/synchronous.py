@@ -13,6 +13,7 @@ from tunesmith import (
     AuditEntry,
     Checkpoint,
     Deleted,
+    ExampleLosses,
     File,
     FileCheck,
     FileFault,
@@ -108,6 +109,8 @@ def with_tunings(client: TuningClient, file: str) -> TuningJob:
     events: Page[TuningEvent] = client.tunings.events(job.id)
     checkpoints: Page[Checkpoint] = client.tunings.checkpoints(job.id)
     log: TuningLog = client.tunings.logs(job.id, 1)
+    worst: ExampleLosses = client.tunings.examples(job.id, limit=3)
+    print(worst.looked_at, worst.data[0].line, worst.data[0].loss_after)
     curve: Page[StepMetric] = client.tunings.metrics(job.id, points=100)
     print(len(events), checkpoints[0].step, log.text, curve[0].loss)
     job = client.tunings.wait_for_completion(job.id, timeout=5)
@@ -128,6 +131,8 @@ def with_a_job(job: TuningJob) -> None:
     reason: str | None = job.error.code if job.error else None
     position: int | None = job.queue.position if job.queue else None
     print(loss, reason, position, job.fine_tuned_model, job.warm_start, job.rerun_of, job.ended)
+    same: bool | None = job.rerun_outcome.same_adapter if job.rerun_outcome else None
+    print(same, job.memory and job.memory.peak, job.export, (job.examples()).rows)
     for event in job.stream_events():
         print(event.ends)
     for update in job.watch():

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from tunesmith._models import Checkpoint, StepMetric, TuningEvent, TuningLog
+from tunesmith._models import Checkpoint, ExampleLosses, StepMetric, TuningEvent, TuningLog
 from tunesmith._tuning import TuningFields
 
 if TYPE_CHECKING:
@@ -93,9 +93,13 @@ class AsyncTuningJob(TuningFields):
         """What the training process of an attempt printed; see `tunings.logs`."""
         return await self.client.tunings.logs(self.id, attempt)
 
-    async def download_adapter(self, target: str | os.PathLike[str]) -> Path:
+    async def examples(self, *, limit: int = 100, after_line: int | None = None) -> ExampleLosses:
+        """What single training rows cost the model, the worst first; see `tunings.examples`."""
+        return await self.client.tunings.examples(self.id, limit=limit, after_line=after_line)
+
+    async def download_adapter(self, target: str | os.PathLike[str], *, form: str | None = None) -> Path:
         """Unpack its adapter into the folder `target`, ready for PEFT; see `tunings.download_adapter`."""
-        return await self.client.tunings.download_adapter(self.id, target)
+        return await self.client.tunings.download_adapter(self.id, target, form=form)
 
     def _now(self, job: AsyncTuningJob) -> AsyncTuningJob:
         # An answer need not have every field.

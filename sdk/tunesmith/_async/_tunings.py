@@ -19,7 +19,7 @@ from tunesmith._async._watching import waited_for, watched
 from tunesmith._call import Call, path_to, post, rows_of, without_none
 from tunesmith._following import Position
 from tunesmith._hyperparameters import Hyperparameters
-from tunesmith._models import Checkpoint, Cursor, StepMetric, TuningEvent, TuningLog
+from tunesmith._models import Checkpoint, Cursor, ExampleLosses, StepMetric, TuningEvent, TuningLog
 from tunesmith._planning import TuningEstimate, TuningPreview
 from tunesmith._tuning import tuning_request
 
@@ -49,6 +49,8 @@ class AsyncTuningResource:
         seed: int | None = None,
         priority: int | None = None,
         preview_hash: str | None = None,
+        export: str | None = None,
+        example_losses: int | None = None,
         idempotency_key: str | None = None,
         **more: Any,
     ) -> AsyncTuningJob:
@@ -65,6 +67,8 @@ class AsyncTuningResource:
             seed: For a run that can be repeated.
             priority: Higher starts first; 0 by default.
             preview_hash: What `preview` gave: the job trains on exactly that, or fails.
+            export: `merged`: make a model in bf16 that needs no PEFT as well as the adapter.
+            example_losses: Of how many rows at most to tell the loss, for `examples`; 0: of none.
             idempotency_key: Makes repeated calls with the same arguments one job; otherwise each is its own.
             more: Further fields of the request, as the service knows them.
 
@@ -83,6 +87,8 @@ class AsyncTuningResource:
             seed=seed,
             priority=priority,
             preview_hash=preview_hash,
+            export=export,
+            example_losses=example_losses,
             **more,
         )
         return self._job(await self._transport.json(post("/v1/tunings.create", body, idempotency_key)))
@@ -394,18 +400,44 @@ class AsyncTuningResource:
         """
         return watched(self, self._transport, job_id, poll_interval, after_step)
 
-    async def download_adapter(self, job_id: str, target: str | os.PathLike[str]) -> Path:
-        """Unpack a succeeded job's adapter into the folder `target`, ready for PEFT.
+    async def examples(
+        self, job_id: str, *, limit: int = 100, after_line: int | None = None
+    ) -> ExampleLosses:
+        """What single training rows cost the model before and after, the worst after training first.
 
-        A new folder appears only once it is complete; in one that exists, namesakes are replaced.
+        Args:
+            job_id: A job that succeeded.
+            limit: How many rows, at most 1,000.
+            after_line: Those behind the row of this line, while `has_more`.
 
         Raises:
             InvalidRequestError: The job has not succeeded.
             NotFoundError: There is no job of this id.
+        """
+        params = without_none(limit=limit, after_line=after_line)
+        call = Call("GET", path_to("/v1/tunings.examples", job_id), params=params)
+        return ExampleLosses(await self._transport.json(call))
+
+    async def download_adapter(
+        self, job_id: str, target: str | os.PathLike[str], *, form: str | None = None
+    ) -> Path:
+        """Unpack a succeeded job's adapter into the folder `target`, ready for PEFT.
+
+        A new folder appears only once it is complete; in one that exists, namesakes are replaced.
+
+        Args:
+            job_id: The job.
+            target: The folder.
+            form: `merged` is the whole model, ready for transformers, of a job created with that `export`.
+
+        Raises:
+            InvalidRequestError: The job has not succeeded, or made no merged model.
+            NotFoundError: There is no job of this id.
             OSError: The folder cannot be written.
         """
+        call = Call("GET", path_to("/v1/tunings.adapter", job_id), params=without_none(form=form))
         with tempfile.TemporaryFile() as archive:
-            await self._transport.download(Call("GET", path_to("/v1/tunings.adapter", job_id)), archive)
+            await self._transport.download(call, archive)
             archive.seek(0)
             return await asyncio.to_thread(unpack, archive, target)
 

@@ -41,6 +41,16 @@ def create(
         str | None,
         typer.Option(help="Of a preview: train on exactly that, or fail.", show_default=False),
     ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option(help="`merged`: make a model that needs no PEFT as well.", show_default=False),
+    ] = None,
+    example_losses: Annotated[
+        int | None,
+        typer.Option(
+            help="Of how many rows at most to tell the loss: `tunings examples`.", min=0, show_default=False
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")] = False,
     *,
     hyperparameters: dict[str, Any],
@@ -66,6 +76,8 @@ def create(
             seed=seed,
             priority=priority,
             preview_hash=preview_hash,
+            export=export,
+            example_losses=example_losses,
         )
         if watch:
             say(f"created {job.id}")

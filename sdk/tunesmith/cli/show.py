@@ -17,6 +17,7 @@ from tunesmith import (
     ApiKey,
     AuditEntry,
     Checkpoint,
+    ExampleLoss,
     File,
     FileCheck,
     FileFault,
@@ -34,6 +35,7 @@ WHOLE = {"status", "outcome", "action", "done", "age", "created", "expires", "wh
 RIGHT = {
     *("allowed", "attempt", "bytes", "context", "done", "epoch", "line", "loss", "rate", "rows", "running"),
     *("eval loss", "slot", "step", "tokens/s", "tries", "used"),
+    *("tokens", "trained", "loss before", "loss after"),
 }
 WORDS = {
     **dict.fromkeys(("processed", "active", "delivered"), "green"),
@@ -98,6 +100,16 @@ def job(console: Console, of: TuningJob) -> None:
     }
     pairs.pop("object", None)
     fields(console, pairs)
+
+
+def examples(console: Console, rows: Iterable[ExampleLoss]) -> None:
+    """Training rows and what they cost the model."""
+    cells = (
+        (row.line, row.tokens, row.trained_tokens, _rounded(row.loss_before), _rounded(row.loss_after))
+        for row in rows
+    )
+    columns = ("line", "tokens", "trained", "loss before", "loss after")
+    table(console, columns, cells, "No row was looked at.")
 
 
 def files(console: Console, rows: Iterable[File]) -> None:

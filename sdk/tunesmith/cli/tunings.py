@@ -20,6 +20,7 @@ from tunesmith.cli.watching import follow, watch
 
 app = typer.Typer(help="Tuning jobs: create, watch, steer, download.", no_args_is_help=True)
 
+MOST_EXAMPLES = 1_000
 LARGEST_PAGE = 100
 
 app.command("create")(create)
@@ -186,6 +187,31 @@ def metrics(
         typer.echo(line)
 
 
+@app.command("examples")
+def examples(
+    context: typer.Context,
+    job: JobId,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20,
+    json: Json = False,
+) -> None:
+    """List training rows by their loss after training, the worst first: the ones to look at.
+
+    Example: `tunesmith tunings examples job-abc --limit 50`
+    """
+    with connect(context) as client:
+        found = client.tunings.examples(job, limit=min(limit, MOST_EXAMPLES))
+        rows = list(found.data)
+        while found.has_more and len(rows) < limit:
+            most = min(limit - len(rows), MOST_EXAMPLES)
+            found = client.tunings.examples(job, limit=most, after_line=rows[-1].line)
+            rows += found.data
+    if json:
+        print_json([row.to_dict() for row in rows])
+        return
+    show.examples(out(), rows)
+    say(f"{found.looked_at} of {found.rows} rows were looked at")
+
+
 @app.command("cancel")
 def cancel(context: typer.Context, job: JobId, json: Json = False) -> None:
     """End a job at once.
@@ -281,6 +307,9 @@ def download(
     target: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder for the adapter.", show_default=False)
     ],
+    merged: Annotated[
+        bool, typer.Option("--merged", help="The merged model, of a job created with --export merged.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Download a succeeded job's adapter into a folder, ready for PEFT.
@@ -288,7 +317,7 @@ def download(
     Example: `tunesmith tunings download job-abc ./adapter`
     """
     with connect(context) as client:
-        folder = client.tunings.download_adapter(job, target)
+        folder = client.tunings.download_adapter(job, target, form="merged" if merged else None)
     if json:
         print_json({"id": job, "path": str(folder)})
     else:
