@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import shutil
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -57,6 +58,7 @@ TRAINING, VALIDATION, WARM_START = "training.jsonl", "validation.jsonl", "warm_s
 OUTPUT, RESUME, UPLOADING = "output", "resume", "uploading"
 LEFT_WITHIN = 60.0  # for the last checkpoint of a child that died
 READ_BACK = "read_back"
+PATH = re.compile(r"(?<![\w/:.])/(?:[^\s:;,'\"/]+/)+([^\s:;,'\"/]+)")
 ADAPTER = "adapter/"  # what the names of an adapter's files begin with
 
 
@@ -174,7 +176,8 @@ async def _save_what_is_left(uploads: Uploads, folder: Path, log: Any) -> None:
 def failure_of(error: UnusableFile | ModelError) -> Failure:
     """What a tuning fails with that cannot be begun."""
     if isinstance(error, ModelError):
-        return Failure(error.code, "platform", str(error), "model", error.retryable)
+        told = PATH.sub(r"…/\1", str(error))  # where things lie on this machine is for its operator's log
+        return Failure(error.code, "platform", told, "model", error.retryable)
     return Failure("file_unusable", "platform", str(error), error.param)
 
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from app.catalogue.files import ModelError
 from app.domain.hyperparameters import TABLE, Hyperparameters, resolve
 from app.domain.tunings import (
     TUNINGS,
@@ -27,7 +28,7 @@ from app.domain.tunings import (
     RunAttempt,
     WarmStart,
 )
-from app.trainer_worker.attempt import plan_of
+from app.trainer_worker.attempt import failure_of, plan_of
 from app.trainer_worker.child import Child
 from app.trainer_worker.training.frames import Ready
 from app.trainer_worker.training.plan import Plan, Train, read_request
@@ -144,6 +145,14 @@ def test_a_hyperparameter_changes_what_the_trainer_is_told(name: str) -> None:
 )
 def test_so_does_everything_else_that_training_depends_on(changed: dict[str, Any], field: str) -> None:
     assert getattr(told(**changed), field) != getattr(told(), field)
+
+
+def test_a_model_that_is_not_to_be_had_fails_the_tuning_without_a_word_on_where_things_lie() -> None:
+    told = (
+        "smollm2 cannot be kept at /root/.cache/tunesmith/models/x: no space; see https://hub.test/a/b of a/b"
+    )
+    failure = failure_of(ModelError(told))
+    assert failure.message == ("smollm2 cannot be kept at …/x: no space; see https://hub.test/a/b of a/b")
 
 
 def test_the_adapter_to_go_on_from_is_told_with_its_digests() -> None:

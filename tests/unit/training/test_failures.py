@@ -46,7 +46,10 @@ FAULTS = [
     ImportError("cannot import name 'x' from 'y' (/usr/lib/y.py)"),
 ]
 # Of the domain, and of whoever fetches models; the rest is told by a child.
-ELSEWHERE = {"attempts_exhausted", "model_forbidden", "model_not_on_hub", "model_unknown"}
+ELSEWHERE = {
+    *("attempts_exhausted", "hub_unreachable"),
+    *("model_forbidden", "model_not_on_hub", "model_unknown"),
+}
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: failure_of(error).code)
