@@ -109,8 +109,7 @@ docs: install-dev ## write docs/reference/ from the code: routes, SDK, commands,
 	$(BIN)/python -m scripts.docs
 
 .PHONY: bench
-bench: install-dev bench-install ## the figures that are promised, as ratios within one run (24 minutes)
-bench: install-dev bench-install ## the figures that are promised, as ratios within one run (25 minutes)
+bench: install-dev bench-install ## the figures that are promised, as ratios within one run (30 minutes)
 	$(BIN)/python -m benchmarks.submissions
 	$(BIN)/python -m benchmarks.create_latency
 	$(BIN)/python -m benchmarks.command_handler
