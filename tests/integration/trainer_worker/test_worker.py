@@ -10,6 +10,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from app.domain.tunings import (
     AssignAttempt,
     Attempt,
     AttemptLost,
+    UpdateTuning,
     WarmStart,
 )
 from app.log import topics
@@ -35,6 +37,7 @@ from app.log.memory import MemoryLog
 from app.log.metrics import Phase, Step, read_metric
 from app.log.port import read_all
 from app.log.topics import declared
+from app.scheduler import queueing
 from app.scheduler.loop import serve as schedule
 from app.settings import Settings
 from app.storage.logs import logged_attempts, read_log
@@ -307,6 +310,33 @@ async def test_an_attempt_goes_on_where_the_one_before_was_killed_or_paused(
         return await logged_attempts(shop.store, job) == [1, 2, 3]
 
     await until(logged, within=10)
+
+
+@pytest.mark.skipif(rounds(0, 1) == 0, reason="with FAULTS=every; test_loop.py has it in messages")
+async def test_a_running_tuning_hands_its_slot_back_to_a_higher_priority_and_goes_on_without_a_step_lost(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queueing, "SPARED_FIRST", timedelta())
+    low, urgent = "job-low", "job-urgent"
+    await shop.create(low, rows=160, epochs=100)
+
+    async def trains() -> bool:
+        return bool(await shop.steps(low, 1))
+
+    await until(trains)
+    await shop.create(urgent)
+    await send(shop.log, TUNINGS, urgent, UpdateTuning(priority=1), ids=["urgent"])
+
+    async def goes_on() -> bool:
+        return bool(await shop.steps(low, 2))
+
+    await until(goes_on)
+    assert (await shop.happened(urgent))[-1] == "Succeeded"
+    assert (await shop.steps(low, 2))[0] == (await shop.steps(low, 1))[-1] + 1
+    tuning = await shop.tuning(low)
+    assert (tuning.attempts, tuning.lost_for, tuning.losses_after_start) == (2, "preempted", 0)
+    await shop.cancel(low)
+    await until(shop.free)
 
 
 @pytest.mark.skipif(rounds(0, 1) == 0, reason="with FAULTS=every; a child alone hangs in test_child.py")
