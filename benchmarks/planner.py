@@ -1,6 +1,8 @@
 """Time of a plan: 10,000 tunings that wait for 1,000 devices, all taken, many free, and with preemption.
 
-python -m benchmarks.planner [--waiting 10000] [--devices 1000] [--rounds 40]
+    python -m benchmarks.planner [--waiting 10000] [--devices 1000] [--rounds 40]
+
+It is processor time: a plan waits for nothing, and is made in a thread beside its role's loop.
 """
 
 from __future__ import annotations
@@ -82,9 +84,9 @@ def _above(held: list[Running]) -> list[Running]:
 def _times(work: Callable[[], object], rounds: int) -> list[float]:
     times = []
     for _ in range(rounds):
-        began = time.perf_counter()
+        began = time.thread_time()
         work()
-        times.append((time.perf_counter() - began) * 1000)
+        times.append((time.thread_time() - began) * 1000)
     return times
 
 
