@@ -55,7 +55,8 @@ class TuningRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Annotated[int, Meta(ge=0, le=100_000)] | None,
         Meta(
             description="Of how many training rows at most the loss before and after is told, for "
-            "tunings.examples; null: of as many as take little time beside the training."
+            "tunings.examples; null: of as many as take little time beside the training. It takes a minute "
+            "at most."
         ),
     ] = None
 

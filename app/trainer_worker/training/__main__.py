@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.trainer_worker.training.environment import die_with_parent, prepare
-from app.trainer_worker.training.frames import Frame, Rested, frame_line, shown
+from app.trainer_worker.training.frames import Failed, Frame, Rested, frame_line, shown
 from app.trainer_worker.training.plan import (
     Merge,
     PlanError,
@@ -58,7 +58,14 @@ def main() -> int:
 def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None, rest: Event) -> None:
     """Import everything, say so, and do what is asked, for ever."""
     gc.disable()  # thousands of modules are no garbage, and looking through them takes a tenth of the time
-    from app.trainer_worker.training import ladder, merging, model, points, verify  # and with them torch
+    from app.trainer_worker.training import (
+        ladder,
+        memory,
+        merging,
+        model,
+        points,
+        verify,
+    )  # and with them torch
 
     gc.freeze()
     gc.enable()
@@ -66,6 +73,7 @@ def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None, rest: Ev
     trained: Answers | None = None
     while True:
         line = requests.get()
+        failed: Failed | None = None
         try:
             match read_request(line):
                 case Train(plan=plan):
@@ -82,7 +90,10 @@ def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None, rest: Ev
         except points.AskedToRest as left:
             tell(Rested(left.step))
         except Exception as error:  # noqa: BLE001 – told as a frame, whatever it is
-            tell_failure(error, tell)
+            failed = failure(error)
+        if failed is not None:
+            memory.give_back()  # now that nothing holds the exception, nor it what broke
+            tell(failed)
 
 
 def alone(path: Path, tell: Tell) -> int:
@@ -95,19 +106,19 @@ def alone(path: Path, tell: Tell) -> int:
         trained = ladder.carry_out(plan, tell)
         tell(verify.verify(trained, Path(plan.output_dir) / "adapter", tell))
     except Exception as error:  # noqa: BLE001 – told as a frame, whatever it is
-        tell_failure(error, tell)
+        tell(failure(error))
         return 1
     return 0
 
 
-def tell_failure(error: Exception, tell: Tell) -> None:
-    """What was raised becomes a frame; its traceback goes to stderr, the attempt's log."""
+def failure(error: Exception) -> Failed:
+    """What was raised, as a frame; its traceback goes to stderr, the attempt's log."""
     from app.trainer_worker.training.failures import failure_of
     from app.trainer_worker.training.memory import memory_peak
 
     traceback.print_exception(error)
     sys.stderr.flush()
-    tell(msgspec.structs.replace(failure_of(error), memory_peak=memory_peak()))
+    return msgspec.structs.replace(failure_of(error), memory_peak=memory_peak())
 
 
 def frames_to(descriptor: int) -> Tell:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,10 +18,10 @@ from app.trainer_worker.training.rows import Row
 from app.trainer_worker.training.trainer import RowTrainer, collate
 from app.trainer_worker.training.weights import Weights, as_it_was
 
-SHARE = (
-    0.1  # of the tokens that training reads: two passes without a gradient are then a twentieth of its time
-)
-LEAST = 2048
+SHARE = 0.1  # of the tokens that training reads: two passes without a gradient take a twentieth of its time
+LEAST = 1024
+SECONDS = 60.0  # at most, since no step is taken meanwhile: the stall limit is ten times that
+WINDOW = 64  # rows that are looked at in the order of their length, for little padding
 
 
 class Example(Struct, frozen=True):
@@ -54,8 +55,6 @@ def write_examples(
 
 def chosen_rows(rows: Sequence[Row], most: int | None, read_tokens: int, seed: int) -> list[Row]:
     """The rows to look at, drawn by the seed: at most so many, or as many as are little beside training."""
-    if most is not None and most >= len(rows):
-        return list(rows)
     drawn = Random(seed).sample(rows, len(rows))
     if most is not None:
         return drawn[:most]
@@ -78,9 +77,10 @@ def _losses(
     before = {name: one.to(device) for name, one in before.items()}
     collated = collate(pad)
     examples: list[Example] = []
-    by_length = sorted(rows, key=_tokens)  # little padding
-    for at in range(0, len(by_length), at_a_time):
-        some = by_length[at : at + at_a_time]
+    until = time.monotonic() + SECONDS
+    for some in _batches(rows, at_a_time):
+        if time.monotonic() > until:
+            break
         # Of pairs all the better sides, then all the worse ones; others have one side only.
         sides = [row.sides[side] for side in range(len(some[0].sides)) for row in some]
         batch = collated([{"input_ids": one.input_ids, "labels": one.labels} for one in sides])
@@ -95,6 +95,13 @@ def _losses(
             each = 1 if len(row.sides) > 1 else trained
             examples.append(Example(row.line, _tokens(row), trained, first / each, last / each))
     return examples
+
+
+def _batches(rows: Sequence[Row], at_a_time: int) -> Iterator[list[Row]]:
+    for begin in range(0, len(rows), WINDOW):
+        window = sorted(rows[begin : begin + WINDOW], key=_tokens)
+        for at in range(0, len(window), at_a_time):
+            yield window[at : at + at_a_time]
 
 
 def _tokens(row: Row) -> int:

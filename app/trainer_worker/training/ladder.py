@@ -26,7 +26,6 @@ def carry_out(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never)
 
     A run that goes on does so from its newest checkpoint, or else from where it began.
     """
-    give_back()  # what an earlier run left
     while True:
         try:
             return train(plan, tell, asked_to_rest)

@@ -156,8 +156,11 @@ def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> 
     made = Run(plan, planned, saved, looked, hardware, here.versions)
     write_card(adapter, made, curve)
     write_manifest(results / "manifest.json", made)
+    # What training held is free before the model is asked, and the model before anything is loaded anew.
+    del trainer, options, progress, points
+    give_back()
     trained = answers(model, plan, [row.input_ids for row in learned])
-    del trainer, model, base, options
+    del model, base
     give_back()
     tell(replace(saved, memory_peak=memory_peak()))
     return trained

@@ -61,7 +61,6 @@ def logits_of(model: Any, rows: list[list[int]]) -> list[Any]:
         return [
             model(input_ids=torch.tensor([row], device=model.device), use_cache=False)
             .logits[0, -TOKENS_COMPARED:]
-            .float()
-            .cpu()
+            .to("cpu", torch.float32, copy=True)  # or it would keep what it is a part of
             for row in rows
         ]

@@ -308,6 +308,9 @@ async def test_packed_rows_are_the_rows_alone(child: Child, plan: Plan, tmp_path
     assert isinstance(also[-1], frames.Saved), also[-1]
     [planned] = [one for one in also if isinstance(one, frames.Planned)]
     assert (planned.train_rows, planned.sequences, planned.total_steps) == (8, 3, 3)
+    again = replace(packed, output_dir=str(tmp_path / "again"))
+    await saved(child, again)
+    assert weights(again) == weights(packed)
     assert (also[-1].steps, also[-1].trained_tokens) == (3, ran[-1].trained_tokens)
     steps = [[one for one in heard if isinstance(one, frames.Step)] for heard in (ran, also)]
     assert steps[0][-1].loss < steps[0][0].loss - 0.3
@@ -318,16 +321,23 @@ async def test_packed_rows_are_the_rows_alone(child: Child, plan: Plan, tmp_path
     assert also[-1].eval_loss == pytest.approx(ran[-1].eval_loss, rel=1e-4)
 
 
+def _row(times: int) -> str:
+    asked = {"role": "user", "content": "one two " * times}
+    return json.dumps({"messages": [asked, {"role": "assistant", "content": "3"}]}) + "\n"
+
+
 async def test_a_run_out_of_memory_goes_on_with_fewer_rows_at_a_time_and_learns_the_same(
     child: Child, plan: Plan, tmp_path: Path
 ) -> None:
-    # All tokens of 8 rows, times the vocabulary: half of that fits into what is left, all of it does not.
+    # 8 rows of 120 tokens, times the vocabulary, are 200 MiB: with all else they do not fit, and half do.
+    Path(plan.training_file).write_text("".join(_row(50 - number) for number in range(8)))
     asked: dict[str, Any] = {"batch_size": 8, "epochs": 2, "train_on": "all", "learning_rate": 1e-3}
     plan = replace(plan, hyperparameters=hyperparameters(**asked))
     ran = await told(child, Train(plan))
     few = replace(plan, output_dir=str(tmp_path / "few"))
-    async with limited(child, plan, 75 * 1024**2):
+    async with limited(child, plan, 185 * 1024**2):
         heard = await told(child, Train(few))
+    assert isinstance(heard[-1], frames.Saved), [one for one in heard if not isinstance(one, frames.Step)]
     assert next(one for one in heard if isinstance(one, frames.Reduced)) == frames.Reduced(0, 4, 2, False)
     kept = replace(few, reduction=Reduction(1, 1, 8, True), output_dir=str(tmp_path / "kept"))
     also = await told(child, Train(kept))
@@ -342,13 +352,10 @@ async def test_a_run_out_of_memory_goes_on_with_fewer_rows_at_a_time_and_learns_
         assert one[-1].eval_loss == pytest.approx(ran[-1].eval_loss, rel=1e-5)  # type: ignore[union-attr]
     assert manifest(kept)["reduction"]["gradient_checkpointing"]
 
-    long = {
-        "messages": [{"role": "user", "content": "one two " * 500}, {"role": "assistant", "content": "3"}]
-    }
-    Path(plan.training_file).write_text((json.dumps(long) + "\n") * 2)
+    Path(plan.training_file).write_text(_row(500) * 2)
     hyper = hyperparameters(rows=2, batch_size=2, train_on="all")
     for room, forms, param in (
-        (100, [(1, False), (1, True)], "hyperparameters.max_length"),
+        (90, [(1, False), (1, True)], "hyperparameters.max_length"),
         (5, [], "hyperparameters.use_quantization"),
     ):
         async with limited(child, plan, room * 1024**2):
