@@ -104,6 +104,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     slots_per_device: Annotated[
         int, Meta(ge=1, description="Attempts at a time on each device, which share its memory.")
     ] = 1
+    devices_per_slot: Annotated[
+        int, Meta(ge=1, description="Devices, or processes on a CPU, that share each attempt.")
+    ] = 1
     trackers: Annotated[
         str, Meta(description="Trackers that trainings report to: tensorboard, mlflow, wandb, with commas.")
     ] = ""

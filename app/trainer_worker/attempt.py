@@ -46,7 +46,16 @@ from app.trainer_worker.child import Child, ChildDied
 from app.trainer_worker.patience import patiently
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training import frames
-from app.trainer_worker.training.plan import CHECKPOINT_SECONDS, Merge, Plan, Rest, Train, Verify
+from app.trainer_worker.training.plan import (
+    CHECKPOINT_SECONDS,
+    STALL_SECONDS,
+    Merge,
+    Plan,
+    Rest,
+    Train,
+    Verify,
+    processes_for,
+)
 
 logger = structlog.get_logger("trainer_worker")
 
@@ -95,6 +104,7 @@ async def run_attempt(
     tell: Tell,
     resting: Resting,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    stall_seconds: float = STALL_SECONDS,
 ) -> None:
     """Carry an order out on a warm child, work files in `folder`; `tell` hears phase, step and seconds left.
 
@@ -120,7 +130,10 @@ async def run_attempt(
             )
             await conversation.fail(failure_of(error))
             return True
-        return await conversation.follow(plan_of(order, model_dir, folder, child, checkpoint_seconds))
+        plan = plan_of(order, model_dir, folder, child, checkpoint_seconds, stall_seconds)
+        if child.ready is not None and child.ready.processes > 1:
+            log.info("attempt_shared", processes=plan.processes, devices=child.ready.processes)
+        return await conversation.follow(plan)
 
     killed = kernel.killed_for_memory()
     working, uploading = asyncio.create_task(work()), asyncio.create_task(uploads.run())
@@ -360,6 +373,7 @@ def plan_of(
     folder: Path,
     child: Child,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    stall_seconds: float = STALL_SECONDS,
 ) -> Plan:
     """What the child is told: everything that training depends on, its files in `folder` among it."""
     tuning: Tuning = order.tuning
@@ -387,6 +401,8 @@ def plan_of(
         checkpoint_seconds=checkpoint_seconds,
         resume_dir=str(folder / RESUME) if tuning.checkpoint is not None else None,
         device="cpu" if child.ready.device == "cpu" else "cuda:0",
+        processes=processes_for(tuning.hyperparameters.batch_size, child.ready.processes),
+        stall_seconds=stall_seconds,
     )
 
 

@@ -46,11 +46,16 @@ class Child:
 
     @staticmethod
     async def start(
-        output: Path, environment: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM
+        output: Path,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = PROGRAM,
+        processes: int = 1,
     ) -> Child:
-        """Start a child; it imports what it needs while nobody waits for it."""
+        """Start a child of so many processes; it imports what it needs while nobody waits for it."""
         reading, writing = os.pipe()
         command = [*program, "--frames-fd", str(writing)]
+        if processes > 1:
+            command += ["--processes", str(processes)]
         try:
             with output.open("wb") as out:
                 process = await asyncio.create_subprocess_exec(

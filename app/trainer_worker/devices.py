@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.log.workers import Device
 from app.trainer_worker.training.frames import Ready
@@ -35,25 +36,47 @@ class Gpu(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """What a slot computes on: its child's CUDA_VISIBLE_DEVICES, None for our own; so many slots share it."""
+    """What a slot computes on: its child's CUDA_VISIBLE_DEVICES, None for our own; so many slots share it.
+
+    With several `devices` an attempt has a process on each; on a CPU it has so many processes.
+    """
 
     visible: str | None = None
     driver: str = ""
     sharing: int = 1
+    devices: int = 1
 
 
 def places(
-    gpus: Sequence[Gpu], visible: str | None, *, slots: int | None = None, per_device: int = 1
+    gpus: Sequence[Gpu],
+    visible: str | None,
+    *,
+    slots: int | None = None,
+    per_device: int = 1,
+    devices_per_slot: int = 1,
 ) -> list[Place]:
     """A place for each slot: `per_device` on each device, or `slots` in all, handed round.
 
+    What is a device here are `devices_per_slot`; those at the end may be fewer.
+
     `visible` is our own CUDA_VISIBLE_DEVICES: what it leaves out is not ours to give.
     """
-    devices = _devices(gpus, visible)
+    devices = _grouped(_devices(gpus, visible), devices_per_slot)
     count = len(devices) * per_device if slots is None else slots
     chosen = [devices[number % len(devices)] for number in range(count)]
     shared = Counter(place.visible for place in chosen)
-    return [Place(place.visible, place.driver, shared[place.visible]) for place in chosen]
+    return [replace(place, sharing=shared[place.visible]) for place in chosen]
+
+
+def _grouped(devices: Sequence[Place], count: int) -> list[Place]:
+    """So many devices at a time as one place; what is no list of GPUs is divided into processes instead."""
+    if not devices[0].visible:
+        return [replace(one, devices=count) for one in devices]
+    groups = [devices[first : first + count] for first in range(0, len(devices), count)]
+    return [
+        Place(",".join(str(one.visible) for one in group), group[0].driver, devices=len(group))
+        for group in groups
+    ]
 
 
 def _devices(gpus: Sequence[Gpu], visible: str | None) -> list[Place]:

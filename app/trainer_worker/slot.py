@@ -21,7 +21,7 @@ from app.trainer_worker.devices import Place, device_of
 from app.trainer_worker.models import Obtain, at_hand
 from app.trainer_worker.reports import Reports
 from app.trainer_worker.training.frames import FrameError
-from app.trainer_worker.training.plan import CHECKPOINT_SECONDS
+from app.trainer_worker.training.plan import CHECKPOINT_SECONDS, STALL_SECONDS
 
 PAUSE_AFTER_DEATH = 5.0
 RESTS_WITHIN = 300.0  # a step, a checkpoint, and its way into the store
@@ -43,6 +43,7 @@ class WarmSlot:
         place: Place,
         environment: Mapping[str, str],
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self._index, self._folder, self._obtain = index, folder, obtain
         self._store, self._reports, self._on_change = store, reports, on_change
@@ -53,7 +54,7 @@ class WarmSlot:
         self._occupant: Occupant | None = None
         self._order: RunAttempt | None = None
         self._resting = Resting()
-        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpoint_seconds, self._stall_seconds = checkpoint_seconds, stall_seconds
         self._closing = False
 
     def told(self) -> Slot | None:
@@ -67,7 +68,9 @@ class WarmSlot:
         """Keep a warm child at rest and carry out what is ordered, for ever; replace a child that dies."""
         while True:
             self._folder.mkdir(parents=True, exist_ok=True)
-            child = await Child.start(self._folder / "child.log", self._environment)
+            child = await Child.start(
+                self._folder / "child.log", self._environment, processes=self._place.devices
+            )
             try:
                 await child.until_ready()
                 self._child = child
@@ -120,6 +123,7 @@ class WarmSlot:
                 self._progress,
                 resting,
                 self._checkpoint_seconds,
+                self._stall_seconds,
             )
         except asyncio.CancelledError:
             shutil.rmtree(work, ignore_errors=True)

@@ -35,6 +35,7 @@ PAUSE_AFTER_ERROR = 1.0
 HAND_BACK_SHARE = 0.7  # of the seconds that a role has to end: children are ended after that
 
 LAST_REPORT_WITHIN = 2.0
+OF_STALL = 0.5  # processes of an attempt notice that one of them hangs before the scheduler does
 
 logger = structlog.get_logger("trainer_worker")
 orders: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Order)
@@ -62,9 +63,16 @@ async def serve(
             place,
             surroundings(os.environ, place.visible, trackers, tracking),
             settings.checkpoint_seconds,
+            settings.stall_seconds * OF_STALL,
         )
         for index, place in enumerate(
-            places(await inventory(), visible, slots=settings.slots, per_device=settings.slots_per_device)
+            places(
+                await inventory(),
+                visible,
+                slots=settings.slots,
+                per_device=settings.slots_per_device,
+                devices_per_slot=settings.devices_per_slot,
+            )
         )
     ]
     # From the end as of now, and before the first heartbeat: nothing ordered of this session can be missed.

@@ -1,7 +1,8 @@
 """The child: imports everything, says that it is ready, and waits for its plan.
 
 `--frames-fd N` names the file descriptor that frames go to. `--plan FILE` trains and verifies one plan alone,
-frames on stdout. End of file on stdin, or SIGTERM, ends the child at once, whatever it does.
+frames on stdout. End of file on stdin, or SIGTERM, ends the child at once, whatever it does. With
+`--processes N` it can carry out plans in so many: N - 1 more run this program, and it asks them to follow.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,8 +23,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.trainer_worker.training.environment import die_with_parent, prepare
+from app.trainer_worker.training.followers import Followers
 from app.trainer_worker.training.frames import Failed, Frame, Rested, frame_line, shown
 from app.trainer_worker.training.plan import (
+    Follow,
     Merge,
     PlanError,
     Rest,
@@ -43,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m app.trainer_worker.training", description=__doc__)
     parser.add_argument("--frames-fd", type=int, default=1)
     parser.add_argument("--plan", type=Path)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default=None)
     given = parser.parse_args()
     tell = frames_to(given.frames_fd)
@@ -51,12 +56,13 @@ def main() -> int:
         return alone(given.plan, tell)
     die_with_parent()
     rest = Event()
-    serve(listen(rest), tell, given.device, rest)
+    serve(listen(rest), Followers(given.processes - 1, tell, given.device), given.device, rest)
     return 0
 
 
-def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None, rest: Event) -> None:
+def serve(requests: SimpleQueue[bytes], followers: Followers, device: str | None, rest: Event) -> None:
     """Import everything, say so, and do what is asked, for ever."""
+    tell = followers.tell
     gc.disable()  # thousands of modules are no garbage, and looking through them takes a tenth of the time
     from app.trainer_worker.training import (
         ladder,
@@ -69,16 +75,20 @@ def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None, rest: Ev
 
     gc.freeze()
     gc.enable()
-    tell(model.ready(device))
+    followers.until_ready()
+    tell(model.ready(device, followers.count + 1))
     trained: Answers | None = None
     while True:
         line = requests.get()
-        failed: Failed | None = None
+        failed: Frame | None = None
         try:
             match read_request(line):
                 case Train(plan=plan):
                     trained = None
-                    trained = ladder.carry_out(plan, tell, rest.is_set)
+                    with followers.joined(plan) as together:
+                        trained = ladder.carry_out(plan, tell, rest.is_set, together)
+                case Follow(plan=plan) as asked:
+                    follow(asked)
                 case Verify(adapter_dir=folder):
                     if trained is None:
                         raise PlanError("there is nothing to compare an adapter with: no training has ended")
@@ -90,10 +100,28 @@ def serve(requests: SimpleQueue[bytes], tell: Tell, device: str | None, rest: Ev
         except points.AskedToRest as left:
             tell(Rested(left.step))
         except Exception as error:  # noqa: BLE001 – told as a frame, whatever it is
-            failed = failure(error)
+            followers.explain(error)
+            failed = ladder.to_need_less(error, plan) or failure(error)
+            if plan is not None and plan.processes > 1:  # the others may wait for this one, for long
+                followers.end("the processes of the attempt end with it", failed)
         if failed is not None:
             memory.give_back()  # now that nothing holds the exception, nor it what broke
             tell(failed)
+
+
+def follow(asked: Follow) -> None:
+    """Take part in an attempt that another process tells of. Raises whatever went wrong."""
+    from app.trainer_worker.training import points, run
+    from app.trainer_worker.training.together import is_loss_of_others, together
+
+    try:
+        with together(asked.plan, asked.rank, Path(asked.meeting)) as joined, suppress(points.AskedToRest):
+            run.train(asked.plan, lambda _: None, together=joined)
+    except Exception as error:
+        if is_loss_of_others(error):
+            traceback.print_exception(error)
+            os._exit(1)
+        raise
 
 
 def alone(path: Path, tell: Tell) -> int:
@@ -102,8 +130,11 @@ def alone(path: Path, tell: Tell) -> int:
 
     try:
         plan = read_plan(path.read_bytes())
-        tell(model.ready("cpu" if plan.device == "cpu" else None))
-        trained = ladder.carry_out(plan, tell)
+        followers = Followers(plan.processes - 1, tell, plan.device.partition(":")[0])
+        tell(model.ready("cpu" if plan.device == "cpu" else None, plan.processes))
+        with followers.joined(plan) as together:
+            trained = ladder.carry_out(plan, followers.tell, together=together)
+        assert trained is not None
         tell(verify.verify(trained, Path(plan.output_dir) / "adapter", tell))
     except Exception as error:  # noqa: BLE001 – told as a frame, whatever it is
         tell(failure(error))

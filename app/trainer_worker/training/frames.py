@@ -22,12 +22,13 @@ class FrameError(Exception):
 
 
 class Ready(Struct, frozen=True, tag="ready"):
-    """Everything is imported; the child waits for its plan."""
+    """Everything is imported; the child waits for its plan. `memory` is that of each of its `processes`."""
 
     device: str
     name: str
     memory: int
     versions: dict[str, str]
+    processes: int = 1
 
 
 class Phase(Struct, frozen=True, tag="phase"):

@@ -26,15 +26,16 @@ from app.trainer_worker.training.plan import Plan
 VERSIONS_OF = ("torch", "transformers", "peft", "trl", "bitsandbytes", "tunesmith-server")
 
 
-def ready(device: str | None = None) -> Ready:
-    """What this child computes on."""
+def ready(device: str | None = None, processes: int = 1) -> Ready:
+    """What this child computes on, in so many processes if there are so many devices."""
     versions = {name: version(name) for name in VERSIONS_OF}
     if device != "cpu" and torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
+        processes = min(processes, torch.cuda.device_count())
+        found = [torch.cuda.get_device_properties(number) for number in range(processes)]
         versions["cuda"] = str(torch.version.cuda)
-        return Ready("cuda", properties.name, properties.total_memory, versions)
+        return Ready("cuda", found[0].name, min(one.total_memory for one in found), versions, processes)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Ready("cpu", _cpu_name(), memory, versions)
+    return Ready("cpu", _cpu_name(), memory // processes, versions, processes)
 
 
 def compute_dtype(device: str) -> torch.dtype:

@@ -12,6 +12,7 @@ from app.domain.hyperparameters import Hyperparameters
 from app.domain.tunings import Method, Reduction, WarmStart
 
 CHECKPOINT_SECONDS = 300.0
+STALL_SECONDS = 600.0
 
 
 class PlanError(Exception):
@@ -30,6 +31,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     A checkpoint is written after each `checkpoint_steps`, if given, and when `checkpoint_seconds` of training
     have gone by since the last one. With a `resume_dir` the run goes on from the newest whole checkpoint of
     this plan in there; without any it begins at the beginning.
+
+    With more than one of `processes` each has a device of its own and an equal share of every batch, which it
+    takes in as few parts as may be without taking more rows at a time than one alone would. One that does not
+    answer the others for `stall_seconds` ends the attempt.
     """
 
     job_id: str
@@ -56,11 +61,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     checkpoint_steps: Annotated[int, Meta(ge=1)] | None = None
     resume_dir: str | None = None
     device: Annotated[str, Meta(pattern=r"^(cpu|cuda:\d+)$")] = "cpu"
+    processes: Annotated[int, Meta(ge=1)] = 1
+    stall_seconds: Annotated[float, Meta(gt=0)] = STALL_SECONDS
 
     def __post_init__(self) -> None:
         size, parts = self.hyperparameters.batch_size, self.hyperparameters.gradient_accumulation
         if size % parts:
             raise ValueError(f"batch_size {size} cannot be taken in {parts} equal parts")
+        if size % self.processes:
+            raise ValueError(f"batch_size {size} cannot be shared equally by {self.processes} processes")
 
     @property
     def adapter(self) -> Literal["lora", "qlora"]:
@@ -69,15 +78,19 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def rows_at_a_time(self) -> int:
-        """Rows that go through the model together."""
-        return self.hyperparameters.batch_size // self.gradient_accumulation
+        """Rows that go through the model together, on each device."""
+        share, asked = self._share, self.reduction or self.hyperparameters
+        alone = self.hyperparameters.batch_size // asked.gradient_accumulation
+        return max(rows for rows in range(1, alone + 1) if share % rows == 0)
 
     @property
     def gradient_accumulation(self) -> int:
-        """Equal parts that a step's rows are taken in."""
-        if self.reduction is not None:
-            return self.reduction.gradient_accumulation
-        return self.hyperparameters.gradient_accumulation
+        """Equal parts that each process takes its share of a step's rows in."""
+        return self._share // self.rows_at_a_time
+
+    @property
+    def _share(self) -> int:
+        return self.hyperparameters.batch_size // self.processes
 
     @property
     def gradient_checkpointing(self) -> bool:
@@ -100,6 +113,14 @@ class Train(Struct, frozen=True, tag="train"):
     plan: Plan
 
 
+class Follow(Struct, frozen=True, tag="follow"):
+    """Request to a further process of an attempt: take part as this rank; `meeting` is a file to meet at."""
+
+    plan: Plan
+    rank: int
+    meeting: str
+
+
 class Verify(Struct, frozen=True, tag="verify"):
     """Request: load this adapter as its user will, and compare it with what was trained."""
 
@@ -116,9 +137,14 @@ class Rest(Struct, frozen=True, tag="rest"):
     """Request: leave the run after the step under way, with a checkpoint to go on from."""
 
 
-Request = Train | Verify | Merge | Rest
+Request = Train | Follow | Verify | Merge | Rest
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+
+
+def processes_for(batch_size: int, devices: int) -> int:
+    """The most processes, each with a device, that can share a batch equally: it is never made another."""
+    return max(count for count in range(1, devices + 1) if batch_size % count == 0)
 
 
 def read_plan(text: bytes) -> Plan:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,16 +47,31 @@ class Over(Exception):
     """There is nothing left to train."""
 
 
-class State(Struct, frozen=True, kw_only=True):
-    """What a run remembers at a point besides its tensors. Sums are losses and how many there were."""
+class Share(Struct, frozen=True, kw_only=True):
+    """What one process holds of that which is counted. Sums are losses and how many there were."""
 
-    randomness: tuple[Randomness, ...]  # of each process
-    counted: Counted
     read_tokens: int
     trained_tokens: int
     training: tuple[float, int]
     evaluation: tuple[float, int]
+
+
+class State(Share, frozen=True, kw_only=True):
+    """What a run remembers at a point besides its tensors: the share of the first process, and the `others`'.
+
+    The same number of processes goes on to the last bit. Another number takes the same rows in each step, but
+    draws other numbers for dropout.
+    """
+
+    randomness: tuple[Randomness, ...]  # of each process
+    counted: Counted
     rows_at_a_time: int
+    others: tuple[Share, ...] = ()
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """The share of each process."""
+        return (self, *self.others)
 
 
 def run_of(plan: Plan, labels_hash: str) -> str:
@@ -90,6 +105,7 @@ class Points(TrainerCallback):
     """Writes checkpoints when they are due, and leaves the run when that is asked for.
 
     A point is after a step and all that follows from it, or within an evaluation, which is then gone on with.
+    Of several processes the first decides and writes, and all are at the same point.
     """
 
     def __init__(
@@ -104,6 +120,7 @@ class Points(TrainerCallback):
     ) -> None:
         self._plan, self._run, self._tell, self._asked = plan, run, tell, asked_to_rest
         self._trainer, self._progress, self._per_epoch = trainer, progress, per_epoch
+        self._together = trainer.together
         self._folder = checkpoints_of(plan)
         self._came: tuple[Written, State] | None = None
         self._random = randomness.taken()
@@ -116,13 +133,18 @@ class Points(TrainerCallback):
         """Give the run what it had at a checkpoint; optimizer and schedule are read by the trainer itself."""
         state = msgspec.json.decode((found.folder / STATE).read_bytes(), type=State)
         self._came, self._last = (found, state), found.manifest
-        self._random = state.randomness[0]
         put_back(self._trainer.model, _tensors(found.folder / WEIGHTS))
         best = found.folder / BEST
         self._progress.go_on(state.counted, _tensors(best) if best.exists() else None, found.folder / CURVE)
-        trainer = self._trainer
-        trainer.read_tokens, trainer.trained_tokens = state.read_tokens, state.trained_tokens
-        trainer.training_sums.loss, trainer.training_sums.count = state.training
+        trainer, rank = self._trainer, self._together.rank
+        if len(state.shares) == self._together.size:
+            share, self._random = state.shares[rank], state.randomness[rank]
+        elif rank == 0:
+            share, self._random = _in_all(state.shares), state.randomness[0]
+        else:
+            share = NOTHING
+        trainer.read_tokens, trainer.trained_tokens = share.read_tokens, share.trained_tokens
+        trainer.training_sums.loss, trainer.training_sums.count = share.training
         trainer.state.global_step = found.manifest.step
 
     def train(self, total_steps: int) -> None:
@@ -133,7 +155,7 @@ class Points(TrainerCallback):
         elif came.manifest.evaluated is not None or not self._ended(total_steps):
             with suppress(Over):
                 self._trainer.train(resume_from_checkpoint=str(came.folder))
-        if self._asked():
+        if self._is_left():
             self._random = randomness.taken()
             self._leave(None)
 
@@ -142,9 +164,11 @@ class Points(TrainerCallback):
         if self._came is None or (done := self._came[0].manifest.evaluated) is None:
             return
         trainer, kept = self._trainer, self._came[1]
-        if kept.rows_at_a_time == self._plan.rows_at_a_time:
+        same = (self._plan.rows_at_a_time, self._together.size)
+        if (kept.rows_at_a_time, len(kept.shares)) == same:
+            sums = trainer.evaluation_sums
             trainer.evaluated = done
-            trainer.evaluation_sums.loss, trainer.evaluation_sums.count = kept.evaluation
+            sums.loss, sums.count = kept.shares[self._together.rank].evaluation
         self.begin_again()
         self._progress.begin_evaluation()
         trainer._evaluate(None, None)
@@ -164,29 +188,32 @@ class Points(TrainerCallback):
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._trainer.evaluated += 1
-        if self._trainer.evaluated < self._evaluations() and self._asked():
+        if self._trainer.evaluated < self._evaluations() and self._is_left():
             self._leave(self._trainer.evaluated)
 
     def before_evaluation(self) -> None:
-        self._random = randomness.taken()
-        if self._asked():
-            self._leave(self._trainer.evaluated)
-        if self._due():
-            self._keep(self._trainer.evaluated)
+        self._pass(self._trainer.evaluated)
 
     def between_steps(self) -> None:
+        self._pass(None)
+
+    def _pass(self, evaluated: int | None) -> None:
         self._random = randomness.taken()
-        if self._asked():
-            self._leave(None)
-        if self._due():
-            self._keep(None)
+        left, due = self._together.decided(self._asked(), self._due())
+        if left:
+            self._leave(evaluated)
+        if due:
+            self._keep(evaluated)
+
+    def _is_left(self) -> bool:
+        return self._together.decided(self._asked())[0]
 
     def _ended(self, total_steps: int) -> bool:
         return self._trainer.state.global_step >= total_steps or self._progress.out_of_patience
 
     def _evaluations(self) -> int:
         rows: Any = self._trainer.eval_dataset
-        return -(-len(rows) // self._trainer.args.eval_batch_size)
+        return -(-len(rows) // (self._trainer.args.eval_batch_size * self._together.size))
 
     def _due(self) -> bool:
         steps = self._plan.checkpoint_steps
@@ -202,6 +229,9 @@ class Points(TrainerCallback):
 
     def _keep(self, evaluated: int | None) -> None:
         step, began = self._trainer.state.global_step, time.monotonic()
+        shares = self._together.gathered((self._share(), self._random))
+        if self._together.rank:
+            return
         manifest = Manifest(
             run=self._run,
             step=step,
@@ -212,7 +242,7 @@ class Points(TrainerCallback):
         if self._last is not None and self._last.name == manifest.name:
             return
         try:
-            written = checkpoints.write(self._folder, manifest, self._parts(), self._expected())
+            written = checkpoints.write(self._folder, manifest, self._parts(shares), self._expected())
         except OSError as error:
             self._tell(CheckpointSkipped(step, error.strerror or str(error)))
             return
@@ -223,19 +253,26 @@ class Points(TrainerCallback):
         checkpoints.keep_newest(self._folder, self._plan.hyperparameters.checkpoints_kept)
         self._tell(Checkpointed(str(written.folder), step, written.bytes, round(self._took, 3)))
 
-    def _parts(self) -> dict[str, Part]:
+    def _share(self) -> Share:
+        trainer = self._trainer
+        return Share(
+            read_tokens=trainer.read_tokens,
+            trained_tokens=trainer.trained_tokens,
+            training=(trainer.training_sums.loss, trainer.training_sums.count),
+            evaluation=(trainer.evaluation_sums.loss, trainer.evaluation_sums.count),
+        )
+
+    def _parts(self, shares: Sequence[tuple[Share, Randomness]]) -> dict[str, Part]:
         trainer, best = self._trainer, self._progress.best
         assert trainer.optimizer is not None
         assert trainer.lr_scheduler is not None
         told = dataclasses.asdict(trainer.state) | {"log_history": [], "stateful_callbacks": {}}
         state = State(
-            randomness=(self._random,),
+            **msgspec.structs.asdict(shares[0][0]),
+            randomness=tuple(random for _, random in shares),
             counted=self._progress.kept(),
-            read_tokens=trainer.read_tokens,
-            trained_tokens=trainer.trained_tokens,
-            training=(trainer.training_sums.loss, trainer.training_sums.count),
-            evaluation=(trainer.evaluation_sums.loss, trainer.evaluation_sums.count),
             rows_at_a_time=self._plan.rows_at_a_time,
+            others=tuple(share for share, _ in shares[1:]),
         )
 
         def saved(tensors: Any) -> Part:
@@ -259,6 +296,19 @@ class Points(TrainerCallback):
         own = sum(one.nbytes for one in as_they_are(self._trainer.model).values())
         best = sum(one.nbytes for one in (self._progress.best or {}).values())
         return 3 * own + best + self._progress.curve.stat().st_size
+
+
+def _in_all(shares: Sequence[Share]) -> Share:
+    """The shares of several processes as that of one."""
+    return Share(
+        read_tokens=sum(one.read_tokens for one in shares),
+        trained_tokens=sum(one.trained_tokens for one in shares),
+        training=(sum(one.training[0] for one in shares), sum(one.training[1] for one in shares)),
+        evaluation=(sum(one.evaluation[0] for one in shares), sum(one.evaluation[1] for one in shares)),
+    )
+
+
+NOTHING = _in_all(())
 
 
 def _tensors(path: Path) -> Any:

@@ -115,14 +115,14 @@ class Progress(TrainerCallback):
         self._tell(Phase("evaluating"))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._marks.append((time.monotonic(), self._trainer.read_tokens, state.global_step))
+        self._marks.append((time.monotonic(), self._read_tokens(), state.global_step))
         self._began = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = kwargs["logs"]
         if "loss" not in logs:  # an evaluation's or the whole run's
             return
-        loss, trained = self._trainer.training_sums.take()
+        loss, trained = self._trainer.training_sums.take(self._trainer.together)
         if not math.isfinite(loss) or loss == 0.0:
             raise unusable_loss(loss, state.global_step)
         norm = float(logs["grad_norm"]) if "grad_norm" in logs else None
@@ -132,7 +132,7 @@ class Progress(TrainerCallback):
             raise ran_away(loss, state.global_step, self._runaway.limit)
         self._epoch_loss += loss * trained
         self._epoch_tokens += trained
-        now, tokens = time.monotonic(), self._trainer.read_tokens
+        now, tokens = time.monotonic(), self._read_tokens()
         self._marks.append((now, tokens, state.global_step))
         then, had, at = self._marks[0]
         elapsed = max(now - then, 1e-9)
@@ -173,7 +173,7 @@ class Progress(TrainerCallback):
             self._tell(Phase("evaluating"))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        loss, _ = self._trainer.evaluation_sums.take()
+        loss, _ = self._trainer.evaluation_sums.take(self._trainer.together)
         if not self._evaluating:
             return
         if not math.isfinite(loss):
@@ -189,6 +189,9 @@ class Progress(TrainerCallback):
         self._marks = deque(((at + away, *rest) for at, *rest in self._marks), maxlen=SPEED_WINDOW + 1)  # type: ignore[misc]
         if state.global_step < state.max_steps and not over:
             self._tell(Phase("training"))
+
+    def _read_tokens(self) -> int:
+        return int(self._trainer.together.summed(self._trainer.read_tokens)[0])
 
     def _seconds(self) -> float:
         return self.seconds + (time.monotonic() - self._began if self._began else 0.0)

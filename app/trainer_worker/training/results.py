@@ -128,6 +128,7 @@ def write_manifest(path: Path, run: Run) -> None:
         "method": plan.method,
         "adapter": plan.adapter,
         "seed": plan.seed,
+        "processes": plan.processes,
         "hyperparameters": plan.hyperparameters,
         "reduction": plan.reduction,
         "training_file": {"sha256": plan.training_sha256, "rows": planned.train_rows},

@@ -30,6 +30,7 @@ from app.trainer_worker.training.progress import Progress
 from app.trainer_worker.training.results import Run, save_adapter, write_card, write_manifest
 from app.trainer_worker.training.rows import Row, as_dataset, as_packed_dataset, as_pairs, read_rows
 from app.trainer_worker.training.stopping import Patience
+from app.trainer_worker.training.together import ALONE, Together
 from app.trainer_worker.training.trainer import PairTrainer, RowTrainer, collate, collate_pairs, configuration
 from app.trainer_worker.training.verify import Answers, answers
 from app.trainer_worker.training.weights import put_back, trained_weights
@@ -50,8 +51,14 @@ def never() -> bool:
     return False
 
 
-def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> Answers:
-    """Carry out a plan, telling how it goes. Raises whatever went wrong, and `AskedToRest`."""
+def train(
+    plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never, together: Together = ALONE
+) -> Answers | None:
+    """Carry out a plan, telling how it goes. Raises whatever went wrong, and `AskedToRest`.
+
+    All processes of a plan do this, with folders for output of their own, but what is made of the outcome is
+    made by the first alone.
+    """
     tell(Phase("loading"))
     hyper, pairs = plan.hyperparameters, plan.method == "dpo"
     tokenizer = load_tokenizer(plan.model_dir)
@@ -66,7 +73,7 @@ def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> 
     if plan.labels_hash is not None and plan.labels_hash != hashed:
         raise labels_changed(plan.labels_hash, hashed)
     run = run_of(plan, hashed)
-    if asked_to_rest():
+    if together.decided(asked_to_rest())[0]:
         raise AskedToRest(None)
     base = load_base(plan)
     give_back()  # weights pass through other types on their way
@@ -94,9 +101,12 @@ def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> 
         "eval_dataset": ready_made(validation) if validation else None,
         "data_collator": (collate_pairs if pairs else collate)(tokenizer.pad_token_id),
         "processing_class": tokenizer,
+        "together": together,
     }
     beta = hyper.beta or AUTO_BETA
     trainer = PairTrainer(beta=beta, reference=begin, **options) if pairs else RowTrainer(**options)
+    if together.rank:
+        set_seed((plan.seed + together.rank) % 2**32)  # for dropout of its own
     put_back(model, begin)  # TRL turns the adapter of a quantised model to bf16, which loses small updates
     waiting = hyper.early_stopping_patience
     patience = Patience(waiting, hyper.early_stopping_min_delta) if waiting is not None else None
@@ -129,6 +139,10 @@ def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> 
             raise OutOfMemory(trainer.state.global_step) from error
         raise
     progress.close()
+    read_tokens, trained_tokens = map(int, together.summed(trainer.read_tokens, trainer.trained_tokens))
+    if together.rank:
+        return None
+    trainer.read_tokens = read_tokens
     eval_loss, kept_step = progress.eval_loss, trainer.state.global_step
     if patience is not None and progress.best is not None:
         put_back(model, progress.best)
@@ -144,11 +158,11 @@ def train(plan: Plan, tell: Tell, asked_to_rest: Callable[[], bool] = never) -> 
         results_dir=str(results),
         train_loss=progress.train_loss,
         eval_loss=eval_loss,
-        trained_tokens=trainer.trained_tokens,
+        trained_tokens=trained_tokens,
         steps=trainer.state.global_step,
         kept_step=kept_step,
         seconds=round(progress.seconds, 3),
-        tokens_per_second=round(trainer.read_tokens / progress.seconds, 2),
+        tokens_per_second=round(read_tokens / progress.seconds, 2),
         memory_peak=memory_peak(),
     )
     here, dtype = ready(plan.device), str(compute_dtype(plan.device)).removeprefix("torch.")

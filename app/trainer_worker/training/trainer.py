@@ -13,24 +13,26 @@ from transformers.modeling_outputs import CausalLMOutput
 from trl import SFTConfig, SFTTrainer
 
 from app.datasets.tokenise import IGNORED
+from app.trainer_worker.training.dealing import Filled, dealt
 from app.trainer_worker.training.head import has_plain_head, score_trained_positions
 from app.trainer_worker.training.model import compute_dtype
 from app.trainer_worker.training.plan import Plan
+from app.trainer_worker.training.together import ALONE, Together
 from app.trainer_worker.training.tracking import report_to, shield
 from app.trainer_worker.training.weights import Weights, as_it_was
 
 
 class Sums:
-    """Losses summed over trained tokens, or over pairs, and how many these were."""
+    """A process's losses summed over trained tokens, or over pairs, and how many these were."""
 
     def __init__(self) -> None:
         self.loss = 0.0
         self.count = 0
 
-    def take(self) -> tuple[float, int]:
-        """The mean loss and the number of tokens or pairs since the last time."""
-        mean = self.loss / self.count if self.count else float("nan")
-        taken = (mean, self.count)
+    def take(self, together: Together) -> tuple[float, int]:
+        """The mean loss and the number of tokens or pairs since the last time, of all processes."""
+        loss, count = together.summed(self.loss, self.count)
+        taken = (loss / count if count else float("nan"), int(count))
         self.loss, self.count = 0.0, 0
         return taken
 
@@ -49,11 +51,12 @@ class RowTrainer(SFTTrainer):
     """SFTTrainer with a loss that is normalised over the trained tokens of the whole optimizer step.
 
     `read_tokens` and `trained_tokens` count what went through in training so far; `training_sums` and
-    `evaluation_sums` are for whoever reports losses. TRL's own loss also computes entropy and accuracy at
-    every position, which a CPU is long at.
+    `evaluation_sums` are for whoever reports losses. Each is this process's part of it. TRL's own loss also
+    computes entropy and accuracy at every position, which a CPU is long at.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, together: Together = ALONE, **options: Any) -> None:
+        self.together = together
         super().__init__(**options)
         shield(self)
         self.read_tokens = 0
@@ -76,9 +79,12 @@ class RowTrainer(SFTTrainer):
         sums.loss += float(summed.detach())
         sums.count += count
         if model.training:
-            self.read_tokens += int(inputs["attention_mask"].sum())
+            self.read_tokens += int(inputs["attention_mask"][_real(inputs)].sum())
             self.trained_tokens += _trained(inputs)
-        loss = summed / (count if num_items_in_batch is None else num_items_in_batch)
+        if num_items_in_batch is None:
+            loss = summed / max(count, 1)
+        else:  # of all processes, over which the gradients are averaged
+            loss = summed / num_items_in_batch * self.together.size
         return (loss, CausalLMOutput(loss=loss)) if return_outputs else loss
 
     def _objective(self, model: Any, inputs: Any) -> tuple[torch.Tensor, int]:
@@ -105,6 +111,11 @@ class RowTrainer(SFTTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         Trainer.log(self, logs, start_time)
+
+    def _get_dataloader(self, dataset: Any, *args: Any, **options: Any) -> Any:
+        if self.together.size == 1:
+            return super()._get_dataloader(dataset, *args, **options)
+        return dealt(super()._get_dataloader(Filled(dataset), *args, **options), self.together.size)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         loader = super().get_eval_dataloader(eval_dataset)
@@ -142,7 +153,7 @@ class PairTrainer(RowTrainer):
         self._reference = {name: one.to(self.args.device) for name, one in reference.items()}
 
     def _objective(self, model: Any, inputs: Any) -> tuple[torch.Tensor, int]:
-        losses = self.row_losses(model, inputs)
+        losses = self.row_losses(model, inputs)[_real(inputs).chunk(2)[0]]
         return losses.sum(), len(losses)
 
     def row_losses(self, model: Any, inputs: Any) -> torch.Tensor:
@@ -153,7 +164,8 @@ class PairTrainer(RowTrainer):
         return -torch.nn.functional.logsigmoid(self._beta * (better - worse))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
-        return sum(len(batch["labels"]) for batch in batch_samples) // 2
+        own = sum(int(_real(batch).sum()) for batch in batch_samples) // 2
+        return int(self.together.summed(own)[0])
 
 
 def configuration(plan: Plan, total_steps: int) -> SFTConfig:
@@ -174,6 +186,7 @@ def configuration(plan: Plan, total_steps: int) -> SFTConfig:
         max_grad_norm=hyper.max_grad_norm,
         optim="adamw_torch",
         seed=plan.seed % 2**32,
+        data_seed=plan.seed % 2**32,  # the same order in every process
         use_cpu=cpu,
         bf16=compute_dtype(plan.device) is torch.bfloat16,
         gradient_checkpointing=plan.gradient_checkpointing,
@@ -190,6 +203,8 @@ def configuration(plan: Plan, total_steps: int) -> SFTConfig:
         remove_unused_columns=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
     )
 
 
@@ -233,3 +248,8 @@ def collate_pairs(pad: int) -> Callable[[list[dict[str, list[int]]]], dict[str, 
 
 def _trained(inputs: Any) -> int:
     return int((inputs["labels"][:, 1:] != IGNORED).sum())
+
+
+def _real(inputs: Any) -> torch.Tensor:
+    """Which rows of a batch are no fillers."""
+    return cast(torch.Tensor, (inputs["labels"] != IGNORED).any(-1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -23,15 +24,17 @@ from app.trainer_worker.training.environment import die_with_parent, prepare
 WITHIN = 120.0
 PLACES = 4  # stdin, stdout, stderr, frames
 STAND_IN = """
-import array, os, signal, socket, sys
+import array, json, os, signal, socket, sys
 frames = int(sys.argv[sys.argv.index("--frames-fd") + 1])
 there = socket.socket(socket.AF_UNIX)
 there.connect(sys.argv[1])
-there.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2, frames]))])
+given = json.dumps(sys.argv[2:]).encode()
+there.sendmsg([given], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2, frames]))])
 os.close(frames)
 status = int(there.makefile().readline() or -9)
 if status < 0:
-    signal.signal(-status, signal.SIG_DFL)
+    if -status != signal.SIGKILL:
+        signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
 sys.exit(status)
 """
@@ -43,12 +46,17 @@ class Forks:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def child(self, output: Path) -> Child:
-        """A child that is ready."""
-        child = await Child.start(output, program=(sys.executable, "-S", "-c", STAND_IN, str(self._path)))
+    async def child(self, output: Path, processes: int = 1) -> Child:
+        """A child that is ready, of so many processes."""
+        child = await Child.start(output, program=stand_in(str(self._path)), processes=processes)
         async with asyncio.timeout(WITHIN):
             await child.until_ready()
         return child
+
+
+def stand_in(path: str) -> tuple[str, ...]:
+    """The program that has itself replaced by a fork."""
+    return (sys.executable, "-S", "-c", STAND_IN, path)
 
 
 @contextmanager
@@ -86,11 +94,11 @@ def serve(path: str) -> None:
             pass
         else:
             places = array.array("i")
-            _, (received, *_), *_ = there.recvmsg(1024, socket.CMSG_LEN(PLACES * places.itemsize))
+            given, (received, *_), *_ = there.recvmsg(1024, socket.CMSG_LEN(PLACES * places.itemsize))
             places.frombytes(received[2])
             if (pid := os.fork()) == 0:
                 listening.close()
-                _be_the_child(places.tolist())
+                _be_the_child(path, json.loads(given), places.tolist())
             for one in places:
                 os.close(one)
             asked[pid] = there
@@ -102,9 +110,10 @@ def serve(path: str) -> None:
                 there.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
 
 
-def _be_the_child(places: list[int]) -> None:
-    """What a child of a worker does from here on."""
+def _be_the_child(path: str, given: list[str], places: list[int]) -> None:
+    """What a child of a worker does from here on; its followers are forks as well."""
     from app.trainer_worker.training import __main__ as main
+    from app.trainer_worker.training import followers
 
     die_with_parent()
     os.setsid()
@@ -112,7 +121,9 @@ def _be_the_child(places: list[int]) -> None:
     for number, place in enumerate(places[:3]):
         os.dup2(place, number)
         os.close(place)
-    sys.argv = ["child", "--frames-fd", str(places[3])]
+    given[given.index("--frames-fd") + 1] = str(places[3])
+    sys.argv = ["child", *given]
+    followers.PROGRAM = stand_in(path)
     print(f"fork {os.getpid()}", file=sys.stderr, flush=True)
     try:
         os._exit(main.main())

@@ -79,6 +79,15 @@ def test_slots_share_devices_when_there_are_more_of_them() -> None:
     assert places([], None, slots=0) == []
 
 
+def test_several_devices_make_one_slot_and_a_cpu_several_processes() -> None:
+    both = Place("GPU-aaaa,GPU-bbbb", "570", devices=2)
+    assert places([ONE, TWO], None, devices_per_slot=2) == [both]
+    assert [place.devices for place in places([ONE, TWO, PART], None, devices_per_slot=2)] == [2, 1]
+    assert places([], "0,3", devices_per_slot=2) == [Place("0,3", devices=2)]
+    assert places([], None, devices_per_slot=2) == [Place(devices=2)]
+    assert places([ONE], "", devices_per_slot=2, slots=2) == [Place("", sharing=2, devices=2)] * 2
+
+
 def test_a_slot_tells_its_part_of_the_device_that_its_child_found() -> None:
     ready = Ready("cuda", "H100", 80 * GIB, {"cuda": "13.0"})
     told = device_of(ready, Place("GPU-aaaa", "570", 2))

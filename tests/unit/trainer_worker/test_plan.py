@@ -31,7 +31,7 @@ from app.domain.tunings import (
 from app.trainer_worker.attempt import failure_of, plan_of
 from app.trainer_worker.child import Child
 from app.trainer_worker.training.frames import Ready
-from app.trainer_worker.training.plan import Plan, Train, read_request
+from app.trainer_worker.training.plan import Plan, Train, processes_for, read_request
 from tests.unit.domain.scenario import Scenario
 
 JOB = "job-1"
@@ -169,3 +169,25 @@ def test_out_of_memory_a_batch_is_taken_in_more_parts_and_then_less_is_kept() ->
         assert plan.hyperparameters == told({"batch_size": 12}).hyperparameters
         forms.append((plan.rows_at_a_time, plan.gradient_checkpointing))
     assert forms == [(6, False), (3, False), (1, False), (1, True)]
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "devices", "processes", "rows", "parts"),
+    [
+        (8, 1, 2, 2, 4, 1),
+        (8, 2, 2, 2, 4, 1),  # no more rows at a time than one alone would take, and so half as many parts
+        (8, 8, 2, 2, 1, 4),
+        (8, 2, 3, 2, 4, 1),  # one device is left without work: the batch is not made another
+        (6, 2, 2, 2, 3, 1),
+        (12, 3, 2, 2, 3, 2),  # one alone takes 4, of which a share has no equal parts
+        (5, 1, 4, 1, 5, 1),
+        (4, 2, 1, 1, 2, 2),
+    ],
+)
+def test_a_batch_is_shared_by_as_many_devices_as_can_share_it_equally(
+    batch: int, accumulation: int, devices: int, processes: int, rows: int, parts: int
+) -> None:
+    given = {"batch_size": batch, "gradient_accumulation": accumulation}
+    plan = msgspec.structs.replace(told(given), processes=processes_for(batch, devices))
+    assert (plan.processes, plan.rows_at_a_time, plan.gradient_accumulation) == (processes, rows, parts)
+    assert plan.processes * plan.rows_at_a_time * plan.gradient_accumulation == batch
