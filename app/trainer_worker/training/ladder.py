@@ -27,8 +27,8 @@ def carry_out(
 ) -> Answers | None:
     """Train, with less memory each time that it runs out. Raises whatever went wrong, and `AskedToRest`.
 
-    A run that goes on does so from its newest checkpoint, or else from where it began. One of several processes
-    cannot, as the others wait for what one was at: it raises `OutOfMemory`.
+    A run that goes on does so from its newest checkpoint, or else from where it began. One of several
+    processes cannot, as the others wait for what one was at: it raises `OutOfMemory`.
     """
     while True:
         try:

@@ -94,7 +94,7 @@ async def test_two_processes_learn_what_one_does(
     plan = with_rows(plan, 6, 3)
     alone = replace(plan, hyperparameters=hyperparameters(rows=6, **UNEVEN))
     both = replace(alone, processes=2, output_dir=str(tmp_path / "both"))
-    assert (both.rows_at_a_time, both.accumulation) == (2, 1)
+    assert (both.rows_at_a_time, both.gradient_accumulation) == (2, 1)
     heard = [await told(child, Train(alone)), await told(pair, Train(both))]
     ends = [one[-1] for one in heard]
     assert isinstance(ends[0], frames.Saved), ends[0]
