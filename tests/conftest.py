@@ -32,6 +32,7 @@ def cache_dir() -> Path:
 def brokers_start_faster(request: pytest.FixtureRequest, cache_dir: Path) -> None:
     """Where anything but the tests that start no server is run."""
     here = Path(__file__).parent
-    folders = {item.path.relative_to(here).parts[0] for item in request.session.items}
+    paths = [item.path for item in request.session.items]
+    folders = {path.relative_to(here).parts[0] for path in paths if path.is_relative_to(here)}
     if folders - {"unit", "contract"}:
         start_brokers_faster(cache_dir)
