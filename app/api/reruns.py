@@ -27,14 +27,9 @@ async def outcome_of(session: Session, tuning: Tuning) -> RerunOutcome | None:
     if state is None:
         return None
     first = msgspec.json.decode(state, type=Tuning)
-    made, repeated = _weights(tuning), _weights(first)
+    made, repeated = tuning.result(WEIGHTS), first.result(WEIGHTS)
     return RerunOutcome(
         of=first.id,
-        same_adapter=made == repeated if made and repeated else None,
+        same_adapter=made.sha256 == repeated.sha256 if made and repeated else None,
         largest_loss_difference=await pool.fetchval(APART, tuning.id, first.id),
     )
-
-
-def _weights(tuning: Tuning) -> str | None:
-    """The digest of the adapter's weights."""
-    return next((file.sha256 for file in tuning.result_files if file.name == WEIGHTS), None)

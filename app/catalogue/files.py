@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import IO
 
 import msgspec
 from msgspec import Struct
@@ -35,6 +36,12 @@ DESCRIPTION = (
 )
 
 OnProgress = Callable[[str], None]
+
+
+def last_line(said: IO[str]) -> str | None:
+    """The last line with anything in it of what a process said; None where there is none."""
+    said.seek(0)
+    return next((line for line in reversed(said.read().splitlines()) if line.strip()), None)
 
 
 class ModelError(Exception):

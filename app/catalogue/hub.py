@@ -31,6 +31,7 @@ from app.catalogue.files import (
     checked_of,
     damaged,
     digest_of,
+    last_line,
     locked,
     read_manifest,
     write_manifest,
@@ -208,9 +209,7 @@ def _fetch(
             raise ModelError(f"{entry.id}: the fetching process talks nonsense: {error}") from error
         finally:
             process.kill()
-        errors.seek(0)
-        last = [line for line in errors.read().splitlines() if line.strip()][-1:]
-        died = f"{entry.id}: the fetching process died: {last[0] if last else 'without a word'}"
+        died = f"{entry.id}: the fetching process died: {last_line(errors) or 'without a word'}"
         raise ModelError(died, "hub_unreachable", retryable=True)
 
 

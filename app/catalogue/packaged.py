@@ -19,6 +19,7 @@ from app.catalogue.files import (
     OnProgress,
     checked_of,
     damaged,
+    last_line,
     locked,
     manifest_of,
     read_manifest,
@@ -102,9 +103,7 @@ def _convert(weights: Path, part: Path, entry: Entry, on_progress: OnProgress) -
             converter.kill()
             raise
         if status != 0:
-            errors.seek(0)
-            last = [line for line in errors.read().splitlines() if line.strip()][-1:]
-            raise ModelError(f"{entry.id} could not be converted: {last[0] if last else f'status {status}'}")
+            raise ModelError(f"{entry.id} could not be converted: {last_line(errors) or f'status {status}'}")
 
 
 def _stage(line: str) -> dict[str, Any] | None:

@@ -117,6 +117,6 @@ def _out(beat: Heartbeat, control: Control | None) -> list[str]:
     reasons = ["stopping"] if beat.draining else []
     if control is not None and control.drain is not None:
         reasons.append("drained" if control.drain == "hand_back" else "drained, what it has may finish")
-    if control is not None and control.set_aside is not None and control.session == beat.session:
+    if control is not None and control.is_set_aside(beat.session):
         reasons.append(f"set aside: {control.set_aside}")
     return reasons

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
@@ -25,9 +25,11 @@ LossReason = Literal[
     "worker_lost", "stalled", "order_declined", "child_died", "worker_error", "preempted", "drained"
 ]
 
+GivenBack = Literal["preempted", "drained"]
+
 # Attempts that were given back at their last checkpoint because somebody wanted the devices: nothing went
 # wrong, so these use up no retry, and the next attempt need not wait.
-GIVEN_BACK: frozenset[LossReason] = frozenset(("preempted", "drained"))
+GIVEN_BACK: frozenset[LossReason] = frozenset(get_args(GivenBack))
 
 
 class ModelRef(Struct, frozen=True):
@@ -231,7 +233,7 @@ class PreemptAttempt(Struct, frozen=True):
 
     attempt: int
     session: str
-    reason: Literal["preempted", "drained"] = "preempted"
+    reason: GivenBack = "preempted"
 
 
 class PauseTuning(Struct, frozen=True):
@@ -466,6 +468,10 @@ class Tuning(Struct, frozen=True):
     moved_at: datetime | None = None
     device_seconds: float = 0.0
     lost_for: LossReason | None = None
+
+    def result(self, name: str) -> ResultFile | None:
+        """The file of this name that it made."""
+        return next((file for file in self.result_files if file.name == name), None)
 
     @property
     def ended(self) -> bool:

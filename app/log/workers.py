@@ -80,7 +80,11 @@ class Control(Struct, frozen=True):
 
     def keeps_out(self, session: str) -> bool:
         """Whether the worker gets no work in this session."""
-        return self.drain is not None or (self.set_aside is not None and self.session == session)
+        return self.drain is not None or self.is_set_aside(session)
+
+    def is_set_aside(self, session: str) -> bool:
+        """Whether it is set aside in this session: a new one of the worker is given another chance."""
+        return self.set_aside is not None and self.session == session
 
 
 def heartbeat_record(heartbeat: Heartbeat) -> Record:

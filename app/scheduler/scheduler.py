@@ -18,6 +18,7 @@ from app.domain.tunings import (
     TUNINGS,
     AssignAttempt,
     Attempt,
+    GivenBack,
     PreemptAttempt,
     ReportLost,
     Tuning,
@@ -255,7 +256,7 @@ class Scheduler:
             )
         return standings
 
-    def _ask_back(self, tuning: Tuning, reason: Any, now: float) -> Record:
+    def _ask_back(self, tuning: Tuning, reason: GivenBack, now: float) -> Record:
         """Have an attempt give its slot back; never twice."""
         attempt = tuning.attempt
         assert attempt is not None
@@ -268,7 +269,7 @@ class Scheduler:
             reason=reason,
         )
         body = PreemptAttempt(attempt.number, attempt.session, reason)
-        return _command(tuning.id, body, attempt, str(reason))
+        return _command(tuning.id, body, attempt, reason)
 
     def _drains(self, now: float) -> list[Record]:
         """Have all given back that is on a drained worker."""

@@ -34,7 +34,7 @@ async def examples(
     if tuning.status != "succeeded":
         message = f"tuning {id} is {tuning.status}; only a succeeded one tells of its rows"
         raise ApiError(400, "examples_not_ready", message)
-    kept = next((file for file in tuning.result_files if file.name == EXAMPLES), None)
+    kept = tuning.result(EXAMPLES)
     try:
         content = await session.service.store.get_bytes(kept.key) if kept is not None else b""
     except ObjectMissing as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from app.domain.tunings import Reduction
 from app.trainer_worker.training.checkpoints import newest_first
 from app.trainer_worker.training.failures import too_little_memory
 from app.trainer_worker.training.frames import Frame, Reduced
@@ -41,7 +42,7 @@ def carry_out(
                 raise too_little_memory(plan.hyperparameters.max_length) from error
         # Here nothing holds what the failed run had: not even the exception, with its frames.
         give_back()
-        tell(Reduced(*msgspec.structs.astuple(reduction)))
+        tell(_told(reduction))
         written = checkpoints_of(plan)
         came = str(written) if next(newest_first(written), None) is not None else plan.resume_dir
         plan = msgspec.structs.replace(plan, reduction=reduction, resume_dir=came)
@@ -52,4 +53,8 @@ def to_need_less(error: Exception, plan: Plan | None) -> Reduced | None:
     if not isinstance(error, OutOfMemory) or plan is None:
         return None
     reduction = plan.reduced(error.step)
-    return Reduced(*msgspec.structs.astuple(reduction)) if reduction is not None else None
+    return _told(reduction) if reduction is not None else None
+
+
+def _told(reduction: Reduction) -> Reduced:
+    return Reduced(*msgspec.structs.astuple(reduction))

@@ -149,7 +149,7 @@ def test_so_does_everything_else_that_training_depends_on(changed: dict[str, Any
 
 def test_a_model_that_is_not_to_be_had_fails_the_tuning_without_a_word_on_where_things_lie() -> None:
     told = (
-        "smollm2 cannot be kept at /root/.cache/tunesmith/models/x: no space; see https://hub.test/a/b of a/b"
+        "smollm2 cannot be kept at /srv/cache/tunesmith/models/x: no space; see https://hub.test/a/b of a/b"
     )
     failure = failure_of(ModelError(told))
     assert failure.message == ("smollm2 cannot be kept at …/x: no space; see https://hub.test/a/b of a/b")
